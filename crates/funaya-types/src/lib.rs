@@ -1,0 +1,19 @@
+//! The ground floor: names, digests, ids, limits and timestamps.
+//!
+//! A name is parsed once, at a door, into its type; inner code never sees the
+//! raw string. Pure: no I/O, no clock, no async.
+
+mod digest;
+mod ids;
+pub mod limits;
+mod names;
+mod registry;
+mod secret;
+mod time;
+
+pub use digest::{Algorithm, BadDigest, Digest};
+pub use ids::{BadUploadId, StorageKey, UploadId};
+pub use names::{BadName, ImageTag, MediaType, Reference, RepositoryName, ResourceTag};
+pub use registry::{AccountId, BadAccountId, BadRegion, Region, Registry, RepositoryArn};
+pub use secret::Secret;
+pub use time::Timestamp;

@@ -1,0 +1,2 @@
+//! The workshop: code generation and house rules.
+fn main() {}
