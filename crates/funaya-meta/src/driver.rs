@@ -1,0 +1,267 @@
+//! One SQL text, two drivers (D3): values, rows, statements, transactions.
+//!
+//! Transaction logic is one async function for both. On SQLite it never waits,
+//! so the writer thread polls it once; on PostgreSQL it awaits the server.
+
+use std::sync::OnceLock;
+
+use bytes::BytesMut;
+use deadpool_postgres::Object;
+use funaya_ports::{StoreError, meta};
+use rusqlite::{Connection, types::ToSqlOutput};
+use tokio_postgres::types::{IsNull, ToSql, Type};
+
+/// A statement of the common subset, written with `$1`.
+pub(crate) struct Statement {
+    text: &'static str,
+    lite: OnceLock<String>,
+}
+
+impl Statement {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        Self { text, lite: OnceLock::new() }
+    }
+
+    pub(crate) fn postgres(&self) -> &'static str {
+        self.text
+    }
+
+    /// SQLite's form: `?1` for `$1`.
+    pub(crate) fn sqlite(&self) -> &str {
+        self.lite.get_or_init(|| self.text.replace('$', "?"))
+    }
+}
+
+/// Declares statements, and lists them all so that a test prepares each on both engines.
+macro_rules! statements {
+    ($($name:ident = $text:expr;)*) => {
+        $(pub(crate) static $name: $crate::driver::Statement = $crate::driver::Statement::new($text);)*
+        #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that prepares every statement"))]
+        pub(crate) static ALL: &[&$crate::driver::Statement] = &[$(&$name),*];
+    };
+}
+pub(crate) use statements;
+
+/// A parameter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Val<'a> {
+    Int(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Null,
+}
+
+impl<'a> Val<'a> {
+    pub(crate) fn text(value: Option<&'a str>) -> Self {
+        value.map_or(Self::Null, Self::Text)
+    }
+
+    pub(crate) fn bytes(value: Option<&'a [u8]>) -> Self {
+        value.map_or(Self::Null, Self::Bytes)
+    }
+}
+
+impl From<i64> for Val<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl<'a> From<&'a str> for Val<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Val<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl rusqlite::ToSql for Val<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        use rusqlite::types::ValueRef;
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Text(value) => ValueRef::Text(value.as_bytes()),
+            Self::Bytes(value) => ValueRef::Blob(value),
+            Self::Null => ValueRef::Null,
+        }))
+    }
+}
+
+impl ToSql for Val<'_> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Int(value) => value.to_sql(ty, out),
+            Self::Text(value) => value.to_sql(ty, out),
+            Self::Bytes(value) => value.to_sql(ty, out),
+            Self::Null => Ok(IsNull::Yes),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// A result row.
+pub(crate) enum Row {
+    Lite(Vec<rusqlite::types::Value>),
+    Pg(tokio_postgres::Row),
+}
+
+impl Row {
+    pub(crate) fn int(&self, column: usize) -> meta::Result<i64> {
+        self.opt_int(column)?.ok_or_else(|| odd(column))
+    }
+
+    pub(crate) fn text(&self, column: usize) -> meta::Result<String> {
+        self.opt_text(column)?.ok_or_else(|| odd(column))
+    }
+
+    pub(crate) fn bytes(&self, column: usize) -> meta::Result<Vec<u8>> {
+        self.opt_bytes(column)?.ok_or_else(|| odd(column))
+    }
+
+    pub(crate) fn opt_int(&self, column: usize) -> meta::Result<Option<i64>> {
+        use rusqlite::types::Value;
+        match self {
+            Self::Lite(values) => match values.get(column) {
+                Some(Value::Integer(value)) => Ok(Some(*value)),
+                Some(Value::Null) => Ok(None),
+                _ => Err(odd(column)),
+            },
+            Self::Pg(row) => row.try_get(column).map_err(|_| odd(column)),
+        }
+    }
+
+    pub(crate) fn opt_text(&self, column: usize) -> meta::Result<Option<String>> {
+        use rusqlite::types::Value;
+        match self {
+            Self::Lite(values) => match values.get(column) {
+                Some(Value::Text(value)) => Ok(Some(value.clone())),
+                Some(Value::Null) => Ok(None),
+                _ => Err(odd(column)),
+            },
+            Self::Pg(row) => row.try_get(column).map_err(|_| odd(column)),
+        }
+    }
+
+    pub(crate) fn opt_bytes(&self, column: usize) -> meta::Result<Option<Vec<u8>>> {
+        use rusqlite::types::Value;
+        match self {
+            Self::Lite(values) => match values.get(column) {
+                Some(Value::Blob(value)) => Ok(Some(value.clone())),
+                Some(Value::Null) => Ok(None),
+                _ => Err(odd(column)),
+            },
+            Self::Pg(row) => row.try_get(column).map_err(|_| odd(column)),
+        }
+    }
+
+    /// A column that one of our types wrote.
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, column: usize) -> meta::Result<T> {
+        self.text(column)?.parse().map_err(|_| odd(column))
+    }
+}
+
+/// A column that does not hold what its table says.
+pub(crate) fn odd(column: usize) -> meta::Error {
+    StoreError::Damaged(format!("metadata row, column {column}")).into()
+}
+
+/// A connection on which statements run: inside a transaction for writes.
+pub(crate) enum Tx {
+    Lite(Connection),
+    Pg(Object),
+}
+
+impl Tx {
+    /// Runs a statement; returns the number of rows it changed.
+    pub(crate) async fn exec(&mut self, statement: &Statement, args: &[Val<'_>]) -> meta::Result<u64> {
+        match self {
+            Self::Lite(connection) => {
+                let mut prepared = connection.prepare_cached(statement.sqlite()).map_err(lite_error)?;
+                bind(&mut prepared, args)?;
+                Ok(prepared.raw_execute().map_err(lite_error)? as u64)
+            }
+            Self::Pg(client) => {
+                let prepared = client.prepare_cached(statement.postgres()).await.map_err(pg_error)?;
+                client.execute_raw(&prepared, args.iter()).await.map_err(pg_error)
+            }
+        }
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn all(&mut self, statement: &Statement, args: &[Val<'_>]) -> meta::Result<Vec<Row>> {
+        match self {
+            Self::Lite(connection) => {
+                let mut prepared = connection.prepare_cached(statement.sqlite()).map_err(lite_error)?;
+                bind(&mut prepared, args)?;
+                let columns = prepared.column_count();
+                let mut rows = prepared.raw_query();
+                let mut out = Vec::new();
+                while let Some(row) = rows.next().map_err(lite_error)? {
+                    let values = (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>();
+                    out.push(Row::Lite(values.map_err(lite_error)?));
+                }
+                Ok(out)
+            }
+            Self::Pg(client) => {
+                let prepared = client.prepare_cached(statement.postgres()).await.map_err(pg_error)?;
+                let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as &(dyn ToSql + Sync)).collect();
+                let rows = client.query(&prepared, &args).await.map_err(pg_error)?;
+                Ok(rows.into_iter().map(Row::Pg).collect())
+            }
+        }
+    }
+
+    /// The first row of a query, if there is one.
+    pub(crate) async fn one(&mut self, statement: &Statement, args: &[Val<'_>]) -> meta::Result<Option<Row>> {
+        Ok(self.all(statement, args).await?.into_iter().next())
+    }
+}
+
+fn bind(prepared: &mut rusqlite::CachedStatement<'_>, args: &[Val<'_>]) -> meta::Result<()> {
+    for (index, arg) in args.iter().enumerate() {
+        prepared.raw_bind_parameter(index + 1, arg).map_err(lite_error)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn lite_error(error: rusqlite::Error) -> meta::Error {
+    use rusqlite::ErrorCode;
+    let store = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full(error.into()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy(error.into()),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged(format!("metadata database: {error}"))
+        }
+        _ => StoreError::Failed(error.into()),
+    };
+    store.into()
+}
+
+/// Serialization failures, deadlocks and clashing inserts: the transaction may simply run again.
+pub(crate) fn pg_error(error: tokio_postgres::Error) -> meta::Error {
+    use tokio_postgres::error::SqlState;
+    let store = match error.code() {
+        Some(code)
+            if [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED, &SqlState::UNIQUE_VIOLATION]
+                .contains(&code) =>
+        {
+            StoreError::Busy(error.into())
+        }
+        Some(code) if *code == SqlState::DISK_FULL => StoreError::Full(error.into()),
+        _ => StoreError::Failed(error.into()),
+    };
+    store.into()
+}

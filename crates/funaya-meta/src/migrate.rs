@@ -1,0 +1,51 @@
+//! Schema changes: numbered files, each applied once.
+
+use funaya_ports::meta;
+
+use crate::{driver::lite_error, lite::Lite, pg::Pg};
+
+/// Each file's text is final once released; a change is a new file.
+const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("migrations/0001_start.sql"))];
+
+fn sqlite(text: &str) -> String {
+    text.replace("{bytes}", "BLOB").replace("{c}", "").replace("{keyed}", "WITHOUT ROWID")
+}
+
+fn postgres(text: &str) -> String {
+    text.replace("{bytes}", "BYTEA").replace("{c}", "COLLATE \"C\"").replace("{keyed}", "")
+}
+
+/// Brings an SQLite file up to date. `user_version` counts the files applied.
+pub(crate) fn migrate_sqlite(connection: &rusqlite::Connection) -> meta::Result<()> {
+    let done: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(lite_error)?;
+    for (number, text) in MIGRATIONS.iter().filter(|(number, _)| *number > done) {
+        let script = format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {number}; COMMIT;", sqlite(text));
+        connection.execute_batch(&script).map_err(lite_error)?;
+    }
+    Ok(())
+}
+
+/// Brings a PostgreSQL database up to date. Replicas that start together take
+/// turns: the lock on the table lets one migrate.
+pub(crate) async fn migrate_postgres(pg: &Pg) -> meta::Result<()> {
+    pg.batch("CREATE TABLE IF NOT EXISTS funaya_migrations (number BIGINT PRIMARY KEY)").await?;
+    for (number, text) in MIGRATIONS {
+        let script = postgres(text);
+        pg.batch(&format!(
+            "BEGIN; LOCK TABLE funaya_migrations IN EXCLUSIVE MODE;
+             DO $migration$ BEGIN
+               IF NOT EXISTS (SELECT 1 FROM funaya_migrations WHERE number = {number}) THEN
+                 EXECUTE $script${script}$script$;
+                 INSERT INTO funaya_migrations VALUES ({number});
+               END IF;
+             END $migration$; COMMIT;"
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
+/// Opens and migrates.
+pub(crate) fn open_sqlite(path: &std::path::Path) -> meta::Result<Lite> {
+    Lite::open(path, migrate_sqlite)
+}

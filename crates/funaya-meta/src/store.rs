@@ -1,0 +1,526 @@
+//! The port's methods, each one transaction or one read.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{PoisonError, RwLock},
+};
+
+use funaya_ports::{
+    Fut, audit,
+    blobs::StoredBlob,
+    meta::{
+        AdvanceUpload, Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome,
+        DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, Mutability, PutImage, Repository, Result, Spans,
+        StoredManifest, Upload,
+    },
+};
+use funaya_types::{
+    Digest, ImageTag, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp, UploadId,
+};
+
+use crate::{
+    collect::{self, Round},
+    driver::Tx,
+    images::{self, Page},
+    layers::{self, DeleteLayer, Touch},
+    lite::Lite,
+    migrate,
+    pg::{Isolation, Pg},
+    repositories::{self, Retag, SetMutability},
+    settings,
+    uploads::{self, Cancel},
+    verify,
+};
+
+type Work<C, T> = for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, Result<T>>;
+
+enum Engine {
+    Lite(Lite),
+    Pg(Pg),
+}
+
+/// Metadata in an SQL database.
+pub struct SqlStore {
+    engine: Engine,
+    /// Row ids of registries: they never change, so replicas may keep them.
+    registries: RwLock<HashMap<Registry, i64>>,
+}
+
+impl SqlStore {
+    /// Opens (and makes, at first) an SQLite database file.
+    pub fn open_sqlite(path: &Path) -> Result<Self> {
+        Ok(Self::over(Engine::Lite(migrate::open_sqlite(path)?)))
+    }
+
+    /// Opens a PostgreSQL database and makes its tables at first.
+    pub async fn open_postgres(url: &str, isolation: Isolation) -> Result<Self> {
+        let pg = Pg::open(url, isolation)?;
+        migrate::migrate_postgres(&pg).await?;
+        Ok(Self::over(Engine::Pg(pg)))
+    }
+
+    fn over(engine: Engine) -> Self {
+        Self { engine, registries: RwLock::default() }
+    }
+
+    async fn write<C, T>(&self, command: C, work: Work<C, T>) -> Result<T>
+    where
+        C: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        match &self.engine {
+            Engine::Lite(lite) => lite.write(command, work).await,
+            Engine::Pg(pg) => pg.write(command, work).await,
+        }
+    }
+
+    async fn read<C, T>(&self, command: &C, work: Work<C, T>) -> Result<T> {
+        match &self.engine {
+            Engine::Lite(lite) => lite.read(command, work),
+            Engine::Pg(pg) => pg.read(command, work).await,
+        }
+    }
+
+    async fn rid(&self, registry: &Registry) -> Result<i64> {
+        if let Some(rid) = self.registries.read().unwrap_or_else(PoisonError::into_inner).get(registry) {
+            return Ok(*rid);
+        }
+        let find: Work<Registry, Option<i64>> =
+            |r, tx| Box::pin(settings::find_registry(tx, r.account.as_str(), r.region.as_str()));
+        let rid = match self.read(registry, find).await? {
+            Some(rid) => rid,
+            None => {
+                self.write(registry.clone(), |r, tx| {
+                    Box::pin(settings::open_registry(tx, r.account.as_str(), r.region.as_str()))
+                })
+                .await?
+            }
+        };
+        self.registries.write().unwrap_or_else(PoisonError::into_inner).insert(registry.clone(), rid);
+        Ok(rid)
+    }
+
+    async fn layer_at(&self, registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<layers::At> {
+        let rid = self.rid(registry).await?;
+        Ok(layers::At { rid, registry: registry.clone(), repository: repository.clone(), digest: *digest })
+    }
+
+    async fn image_at(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<images::At> {
+        let rid = self.rid(registry).await?;
+        Ok(images::At { rid, repository: repository.clone(), reference: reference.clone() })
+    }
+
+    async fn page<A>(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        after: A,
+        limit: u32,
+    ) -> Result<Page<A>> {
+        Ok(Page { rid: self.rid(registry).await?, repository: repository.clone(), after, limit })
+    }
+}
+
+impl MetaStore for SqlStore {
+    fn setting<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<String>>> {
+        Box::pin(async move { self.read(&key.to_owned(), |key, tx| Box::pin(settings::get(tx, key))).await })
+    }
+
+    fn settle<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<String>> {
+        let pair = (key.to_owned(), value.to_owned());
+        Box::pin(async move { self.write(pair, |(key, value), tx| Box::pin(settings::settle(tx, key, value))).await })
+    }
+
+    fn create_repository(&self, command: CreateRepository) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(repositories::create(tx, c))).await
+        })
+    }
+
+    fn repository<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Repository>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, name.clone());
+            let find: Work<(i64, RepositoryName), Repository> =
+                |(rid, name), tx| Box::pin(async move { Ok(repositories::find(tx, *rid, name).await?.repository) });
+            self.read(&key, find).await
+        })
+    }
+
+    fn repositories<'a>(
+        &'a self,
+        registry: &'a Registry,
+        after: Option<&'a str>,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<Repository>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, after.map(str::to_owned), limit);
+            self.read(&key, |(rid, after, limit), tx| {
+                Box::pin(repositories::page(tx, *rid, after.as_deref(), *limit))
+            })
+            .await
+        })
+    }
+
+    fn delete_repository(&self, command: DeleteRepository) -> Fut<'_, Result<Repository>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(repositories::delete(tx, c))).await
+        })
+    }
+
+    fn set_mutability<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        mutability: Mutability,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = SetMutability { rid: self.rid(registry).await?, name: name.clone(), mutability, audit };
+            self.write(command, |c, tx| Box::pin(repositories::set_mutability(tx, c))).await
+        })
+    }
+
+    fn tag_resource<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        tags: Vec<ResourceTag>,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = Retag { rid: self.rid(registry).await?, name: name.clone(), tags, audit };
+            self.write(command, |c, tx| Box::pin(repositories::tag(tx, c))).await
+        })
+    }
+
+    fn untag_resource<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        keys: Vec<String>,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = Retag { rid: self.rid(registry).await?, name: name.clone(), tags: keys, audit };
+            self.write(command, |c, tx| Box::pin(repositories::untag(tx, c))).await
+        })
+    }
+
+    fn resource_tags<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+    ) -> Fut<'a, Result<Vec<ResourceTag>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, name.clone());
+            self.read(&key, |(rid, name), tx| Box::pin(repositories::tags(tx, *rid, name))).await
+        })
+    }
+
+    fn create_upload(&self, command: CreateUpload) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(uploads::create(tx, c))).await
+        })
+    }
+
+    fn upload<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        id: &'a UploadId,
+    ) -> Fut<'a, Result<Upload>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, repository.clone(), *id);
+            self.read(&key, |(rid, name, id), tx| Box::pin(uploads::get(tx, *rid, name, *id))).await
+        })
+    }
+
+    fn advance_upload(&self, command: AdvanceUpload) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(uploads::advance(tx, c))).await
+        })
+    }
+
+    fn complete_upload(&self, command: CompleteUpload) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(uploads::complete(tx, c))).await
+        })
+    }
+
+    fn cancel_upload<'a>(
+        &'a self,
+        registry: &'a Registry,
+        upload: &'a Upload,
+        delete_after: Timestamp,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = Cancel { rid: self.rid(registry).await?, upload: upload.clone(), delete_after, audit };
+            self.write(command, |c, tx| Box::pin(uploads::cancel(tx, c))).await
+        })
+    }
+
+    fn layer<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> Fut<'a, Result<Option<Layer>>> {
+        Box::pin(async move {
+            let at = self.layer_at(registry, repository, digest).await?;
+            self.read(&at, |at, tx| Box::pin(layers::get(tx, at))).await
+        })
+    }
+
+    fn promise_layer<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        now: Timestamp,
+        spans: Spans,
+    ) -> Fut<'a, Result<Option<Layer>>> {
+        Box::pin(async move {
+            let key = (self.layer_at(registry, repository, digest).await?, now, spans);
+            let safe: Work<(layers::At, Timestamp, Spans), bool> =
+                |(at, now, spans), tx| Box::pin(layers::is_safe(tx, at, *now, *spans));
+            if !self.read(&key, safe).await? {
+                let command = Touch { at: key.0.clone(), keep_until: now.plus(spans.grace) };
+                self.write(command, |c, tx| Box::pin(layers::touch(tx, c))).await?;
+            }
+            self.read(&key.0, |at, tx| Box::pin(layers::get(tx, at))).await
+        })
+    }
+
+    fn layer_in_use<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> Fut<'a, Result<bool>> {
+        Box::pin(async move {
+            let at = self.layer_at(registry, repository, digest).await?;
+            self.read(&at, |at, tx| Box::pin(layers::in_use(tx, at))).await
+        })
+    }
+
+    fn blob<'a>(&'a self, registry: &'a Registry, digest: &'a Digest) -> Fut<'a, Result<Option<StoredBlob>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, registry.clone(), *digest);
+            self.read(&key, |(rid, registry, digest), tx| Box::pin(layers::blob(tx, *rid, registry, digest))).await
+        })
+    }
+
+    fn layer_holders<'a>(
+        &'a self,
+        registry: &'a Registry,
+        digest: &'a Digest,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<RepositoryName>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, *digest, limit);
+            self.read(&key, |(rid, digest, limit), tx| Box::pin(layers::holders(tx, *rid, digest, *limit))).await
+        })
+    }
+
+    fn mount(&self, command: Mount) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(layers::mount(tx, c))).await
+        })
+    }
+
+    fn delete_layer<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+        now: Timestamp,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = DeleteLayer { at: self.layer_at(registry, repository, digest).await?, now, audit };
+            self.write(command, |c, tx| Box::pin(layers::delete(tx, c))).await
+        })
+    }
+
+    fn put_image(&self, command: PutImage) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(images::put(tx, c))).await
+        })
+    }
+
+    fn image<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> Fut<'a, Result<Option<Image>>> {
+        Box::pin(async move {
+            let at = self.image_at(registry, repository, reference).await?;
+            self.read(&at, |at, tx| Box::pin(images::get(tx, at))).await
+        })
+    }
+
+    fn manifest<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        reference: &'a Reference,
+    ) -> Fut<'a, Result<Option<(Image, Vec<u8>)>>> {
+        Box::pin(async move {
+            let at = self.image_at(registry, repository, reference).await?;
+            self.read(&at, |at, tx| Box::pin(images::manifest(tx, at))).await
+        })
+    }
+
+    fn images<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        tagged: Option<bool>,
+        after: Option<ImagePlace>,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<Image>>> {
+        Box::pin(async move {
+            let page = self.page(registry, repository, (tagged, after), limit).await?;
+            self.read(&page, |page, tx| Box::pin(images::page(tx, page))).await
+        })
+    }
+
+    fn image_tags<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        row_id: i64,
+    ) -> Fut<'a, Result<Vec<ImageTag>>> {
+        Box::pin(async move {
+            let page = self.page(registry, repository, row_id, 0).await?;
+            self.read(&page, |page, tx| Box::pin(images::image_tags(tx, page))).await
+        })
+    }
+
+    fn tags<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        after: Option<&'a str>,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<(ImageTag, Digest)>>> {
+        Box::pin(async move {
+            let page = self.page(registry, repository, after.unwrap_or_default().to_owned(), limit).await?;
+            self.read(&page, |page, tx| Box::pin(images::tags(tx, page))).await
+        })
+    }
+
+    fn tag_names<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        after: Option<&'a str>,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<String>>> {
+        Box::pin(async move {
+            let page = self.page(registry, repository, after.unwrap_or_default().to_owned(), limit).await?;
+            self.read(&page, |page, tx| Box::pin(images::tag_names(tx, page))).await
+        })
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        subject: &'a Digest,
+        after: i64,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<(Image, Vec<u8>)>>> {
+        Box::pin(async move {
+            let page = self.page(registry, repository, (*subject, after), limit).await?;
+            self.read(&page, |page, tx| Box::pin(images::referrers(tx, page))).await
+        })
+    }
+
+    fn delete_images(&self, command: DeleteImages) -> Fut<'_, Result<Vec<DeleteOutcome>>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(images::delete(tx, c))).await
+        })
+    }
+
+    fn collect(&self, now: Timestamp, spans: Spans, limit: u32) -> Fut<'_, Result<Collected>> {
+        let round = Round { now, spans, limit };
+        Box::pin(self.write(round, |round, tx| Box::pin(collect::round(tx, round))))
+    }
+
+    fn due_trash(&self, now: Timestamp, limit: u32) -> Fut<'_, Result<Vec<StorageKey>>> {
+        let find: Work<(Timestamp, u32), Vec<StorageKey>> =
+            |(now, limit), tx| Box::pin(collect::due_trash(tx, *now, *limit));
+        Box::pin(async move { self.read(&(now, limit), find).await })
+    }
+
+    fn forget_trash(&self, keys: Vec<StorageKey>) -> Fut<'_, Result<()>> {
+        Box::pin(self.write(keys, |keys, tx| Box::pin(collect::forget_trash(tx, keys))))
+    }
+
+    fn all_blobs(&self, after: (i64, i64), limit: u32) -> Fut<'_, Result<Vec<((i64, i64), StoredBlob)>>> {
+        Box::pin(async move {
+            self.read(&(after, limit), |(after, limit), tx| Box::pin(verify::blobs(tx, *after, *limit))).await
+        })
+    }
+
+    fn all_manifests(&self, after: (i64, i64, i64), limit: u32) -> Fut<'_, Result<Vec<StoredManifest>>> {
+        Box::pin(async move {
+            self.read(&(after, limit), |(after, limit), tx| Box::pin(verify::manifests(tx, *after, *limit))).await
+        })
+    }
+
+    fn broken_rows(&self) -> Fut<'_, Result<Vec<String>>> {
+        Box::pin(async move { self.read(&(), |(), tx| Box::pin(verify::broken_rows(tx))).await })
+    }
+
+    fn unowned(&self, keys: Vec<StorageKey>) -> Fut<'_, Result<Vec<StorageKey>>> {
+        Box::pin(async move { self.read(&keys, |keys, tx| Box::pin(verify::unowned(tx, keys))).await })
+    }
+
+    fn append_audit(&self, batches: Vec<audit::Batch>) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let mut rows = Vec::with_capacity(batches.len());
+            for batch in batches {
+                rows.push((self.rid(&batch.registry).await?, batch));
+            }
+            self.write(rows, |rows, tx| {
+                Box::pin(async move {
+                    for (rid, batch) in rows {
+                        crate::audit::add(tx, *rid, batch).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+        })
+    }
+
+    fn audit(&self, after: (i64, String), limit: u32) -> Fut<'_, Result<Vec<(Registry, (i64, String), String)>>> {
+        Box::pin(async move {
+            self.read(&(after, limit), |(after, limit), tx| Box::pin(crate::audit::page(tx, after, *limit))).await
+        })
+    }
+
+    fn prune_audit(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<u64>> {
+        Box::pin(self.write((before, limit), |(before, limit), tx| {
+            Box::pin(crate::audit::prune(tx, *before, *limit))
+        }))
+    }
+}

@@ -1,0 +1,3 @@
+//! Rules of images as pure functions: no store, no clock, no async.
+
+pub mod manifest;

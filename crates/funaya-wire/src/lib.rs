@@ -1,0 +1,12 @@
+//! The print shop: AWS's shapes and their constraints, generated from the service models.
+//!
+//! Here a request is read and checked for form only; what it means is the halls' business. Pure: no I/O, no HTTP.
+//! The modules named after services are written by `cargo xtask codegen`; `shape` is the hand-written part they use.
+
+#[expect(missing_docs, reason = "generated names are AWS's own; no prose of the models is copied")]
+pub mod ecr;
+mod shape;
+mod value;
+
+pub use shape::Fault;
+pub use value::{Blob, EpochSeconds, Hidden};
