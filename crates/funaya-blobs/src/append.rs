@@ -25,7 +25,7 @@ use crate::{
     keyring::KeyRing,
     read::hash_object,
     seal::{self, NONCE, PLAIN, Place, SEALED},
-    store::Root,
+    store::{Root, Writer},
 };
 
 /// Plain bytes that are gathered before a thread is asked to write them.
@@ -53,6 +53,7 @@ enum State {
 /// What a blocking thread needs to write.
 struct Core {
     root: Arc<Root>,
+    writer: Writer,
     keys: Arc<KeyRing>,
     registry: Registry,
     storage_key: StorageKey,
@@ -83,6 +84,7 @@ impl FileAppender {
     ) -> Result<Self, StoreError> {
         let plain_key = keys.unwrap_upload(registry, storage_key, &progress.wrapped_key)?;
         let mut core = Core {
+            writer: Writer::new(root.clone(), storage_key),
             root,
             registry: registry.clone(),
             storage_key: storage_key.clone(),
@@ -216,19 +218,29 @@ impl Core {
         if self.open_at == 0 {
             return Ok(());
         }
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => self.root.open_for_write(&self.storage_key)?,
-        };
-        let written = file.write_all_at(&self.out[..self.open_at], self.offset);
-        self.file = Some(file);
-        written?;
+        self.open_file()?;
+        if let Some(file) = &self.file {
+            self.writer.in_turn(|| Ok(file.write_all_at(&self.out[..self.open_at], self.offset)?))?;
+        }
         self.offset += self.open_at as u64;
         self.unsynced += self.open_at as u64;
         self.out.drain(..self.open_at);
         self.open_at = 0;
         if self.unsynced >= WRITEBACK {
             self.start_writeback()?;
+        }
+        Ok(())
+    }
+
+    /// Opens the file, and makes it for the first bytes. What earlier requests
+    /// have promised must be in it.
+    fn open_file(&mut self) -> Result<(), StoreError> {
+        if self.file.is_none() {
+            let file = self.root.open_for_write(&self.storage_key)?;
+            if file.metadata()?.len() < self.offset {
+                return Err(StoreError::Damaged(format!("the unfinished upload object {}", self.storage_key)));
+            }
+            self.file = Some(file);
         }
         Ok(())
     }
@@ -257,15 +269,17 @@ impl Core {
         self.flush()?;
         self.await_writeback()?;
         let length = self.offset;
-        if let Some(file) = &self.file {
-            // A write that was cut off by a crash may have left more behind.
-            if file.metadata()?.len() > length {
-                file.set_len(length)?;
+        self.writer.in_turn(|| {
+            if let Some(file) = &self.file {
+                // A write that was cut off by a crash may have left more behind.
+                if file.metadata()?.len() > length {
+                    file.set_len(length)?;
+                }
+                file.sync_data()?;
+                self.root.sync_folder(&self.storage_key)?;
             }
-            file.sync_data()?;
-            self.root.sync_folder(&self.storage_key)?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn pause(mut self) -> Result<Progress, StoreError> {
@@ -289,6 +303,9 @@ impl Core {
     fn finish(mut self, algorithm: Algorithm) -> Result<Finished, StoreError> {
         if self.out.len() - self.open_at > NONCE {
             self.close_segment()?;
+        }
+        if self.sealed > 0 {
+            self.open_file()?;
         }
         self.sync()?;
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(algorithm));

@@ -196,14 +196,17 @@ pub(crate) fn hash_object(
 ) -> Result<Digest, StoreError> {
     let mut hasher = Hasher::new(algorithm);
     if size > 0 {
+        let damaged = |number| StoreError::Damaged(format!("upload object {storage_key} (segment {number})"));
         let file = root.open_for_read(storage_key)?;
         let mut segment = vec![0; SEALED];
         for number in 0..size.div_ceil(PLAIN as u64) {
             let plain = (size - number * PLAIN as u64).min(PLAIN as u64) as usize;
             let sealed = &mut segment[..plain + OVERHEAD];
-            file.read_exact_at(sealed, number * SEALED as u64)?;
-            seal::open(key, Place::Segment(number), sealed)
-                .ok_or_else(|| StoreError::Damaged(format!("upload object {storage_key} (segment {number})")))?;
+            file.read_exact_at(sealed, number * SEALED as u64).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => damaged(number),
+                _ => error.into(),
+            })?;
+            seal::open(key, Place::Segment(number), sealed).ok_or_else(|| damaged(number))?;
             hasher.update(&sealed[NONCE..NONCE + plain]);
         }
     }

@@ -1,11 +1,15 @@
 //! The file store: where objects are, and the port's methods.
 
 use std::{
-    collections::HashSet,
-    fs::{self, File, OpenOptions},
+    collections::{HashMap, HashSet},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use funaya_ports::{
@@ -33,16 +37,21 @@ pub struct FileStore {
 impl FileStore {
     /// Opens the folder, and makes it at first.
     pub fn open(folder: &Path, keys: KeyRing) -> Result<Self, StoreError> {
-        fs::create_dir_all(folder)?;
-        let root = Arc::new(Root { folder: folder.into(), made: Mutex::default() });
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        // The folder's own name must be durable, too.
+        if let Some(parent) = folder.canonicalize()?.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        let root = Arc::new(Root { folder: folder.into(), made: Mutex::default(), writers: Mutex::default() });
         Ok(Self { root, keys: Arc::new(keys), pool: Pool::new(WINDOW) })
     }
 
     async fn open_reader(&self, blob: &StoredBlob, offset: u64, length: u64) -> Result<ByteStream, StoreError> {
+        // Even where no byte is wanted: the key vouches for the row's digest and size.
+        let key = seal::key(&self.keys.unwrap_blob(blob)?)?;
         if length == 0 || blob.size == 0 {
             return Ok(Box::pin(futures_util::stream::empty()));
         }
-        let key = seal::key(&self.keys.unwrap_blob(blob)?)?;
         let reader = Reader::open(&self.root, key, blob, self.pool.clone(), (offset, length))?;
         Ok(Box::pin(reader.prime().await?))
     }
@@ -79,35 +88,99 @@ impl BlobStore for FileStore {
 
     fn list<'a>(&'a self, shard: &'a str) -> Fut<'a, Result<Vec<StorageKey>, StoreError>> {
         let folder = self.root.folder.join(shard);
-        Box::pin(async move { Ok(names(folder).await?.iter().filter_map(|name| name.parse().ok()).collect()) })
+        Box::pin(async move {
+            match names(folder).await {
+                Ok(names) => Ok(names.iter().filter_map(|name| name.parse().ok()).collect()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error.into()),
+            }
+        })
     }
 
     fn shards(&self) -> Fut<'_, Result<Vec<String>, StoreError>> {
-        Box::pin(names(self.root.folder.clone()))
+        Box::pin(async {
+            let mut names = names(self.root.folder.clone()).await?;
+            names.retain(|name| name.len() == SHARD && self.root.folder.join(name).is_dir());
+            Ok(names)
+        })
     }
 }
 
-async fn names(folder: PathBuf) -> Result<Vec<String>, StoreError> {
+async fn names(folder: PathBuf) -> io::Result<Vec<String>> {
     let read = move || -> io::Result<Vec<String>> {
         let entries = fs::read_dir(folder)?;
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     };
-    let mut names = spawn_blocking(read).await.map_err(|error| StoreError::Failed(error.into()))??;
+    let mut names = spawn_blocking(read).await??;
     names.sort_unstable();
     Ok(names)
 }
+
+/// Characters of a key's end that name its shard: random ones, so that shards fill evenly.
+const SHARD: usize = 2;
 
 /// The folder of all objects.
 pub(crate) struct Root {
     folder: PathBuf,
     /// Shards known to exist and to be durable.
     made: Mutex<HashSet<String>>,
+    /// Objects that are being written.
+    writers: Mutex<HashMap<StorageKey, Arc<Turns>>>,
+}
+
+/// Orders the writers of one object: only the newest may write. A writer whose
+/// request has gone may have a batch on a blocking thread still; it must not
+/// land on what the next writer wrote at the same place.
+#[derive(Default)]
+struct Turns {
+    newest: AtomicU64,
+    writing: Mutex<()>,
+}
+
+/// One writer of an object.
+pub(crate) struct Writer {
+    root: Arc<Root>,
+    key: StorageKey,
+    turns: Arc<Turns>,
+    number: u64,
+}
+
+impl Writer {
+    /// Registers a writer; those before it can't write any more.
+    pub(crate) fn new(root: Arc<Root>, key: &StorageKey) -> Self {
+        let turns = root.writers().entry(key.clone()).or_default().clone();
+        let number = turns.newest.fetch_add(1, Ordering::SeqCst) + 1;
+        Self { root, key: key.clone(), turns, number }
+    }
+
+    /// Does one write, while no other writer of the object does.
+    pub(crate) fn in_turn<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let _turn = self.turns.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.turns.newest.load(Ordering::SeqCst) != self.number {
+            return Err(StoreError::Busy("another request has taken over this upload".into()));
+        }
+        write()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut writers = self.root.writers();
+        // The map's and ours.
+        if Arc::strong_count(&self.turns) == 2 {
+            writers.remove(&self.key);
+        }
+    }
 }
 
 impl Root {
     fn shard<'a>(&self, key: &'a StorageKey) -> &'a str {
         let text = key.as_str();
-        &text[text.len() - 2..]
+        &text[text.len() - SHARD..]
+    }
+
+    fn writers(&self) -> MutexGuard<'_, HashMap<StorageKey, Arc<Turns>>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, key: &StorageKey) -> PathBuf {
@@ -116,7 +189,7 @@ impl Root {
 
     pub(crate) fn open_for_write(&self, key: &StorageKey) -> io::Result<File> {
         self.make_shard(self.shard(key))?;
-        OpenOptions::new().write(true).create(true).truncate(false).open(self.path(key))
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.path(key))
     }
 
     pub(crate) fn open_for_read(&self, key: &StorageKey) -> io::Result<File> {
@@ -133,7 +206,7 @@ impl Root {
         if known(&self.made) {
             return Ok(());
         }
-        match fs::create_dir(self.folder.join(shard)) {
+        match DirBuilder::new().mode(0o700).create(self.folder.join(shard)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }

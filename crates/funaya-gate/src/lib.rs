@@ -1,1 +1,28 @@
-//! In the making.
+//! The gate: the only place that says yes.
+//!
+//! It finds out who calls (SigV4, registry token, signed download URL), counts
+//! the call against its rate, decides, and records it. What it hands out is a
+//! [`Permit`], which nobody else can make and every hall's function asks for.
+//!
+//! Never: SQL, files, HTTP types, the meaning of an operation.
+
+pub mod action;
+mod audit;
+mod call;
+mod download;
+mod gate;
+mod keys;
+mod permit;
+mod sign_in;
+mod token;
+
+pub use action::{Action, Operation};
+pub use audit::{AuditLog, AuditWriter};
+pub use call::{Call, Caller, Client};
+pub use download::{Download, VALID_S as DOWNLOAD_VALID_S};
+pub use funaya_sigv4::{Kind as SignatureKind, Request as SignedRequest};
+pub use gate::{Denied, Gate, Regions, Settings};
+pub use keys::{RootAccessKey, Sealer};
+pub use permit::{Permit, Scope, Target, Upkeep};
+pub use sign_in::SignInError;
+pub use token::{RegistryToken, TokenError};

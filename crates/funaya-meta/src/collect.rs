@@ -8,7 +8,7 @@ use funaya_ports::meta::{Collected, Result, Spans};
 use funaya_types::{StorageKey, Timestamp};
 
 use crate::{
-    driver::{Row, Tx, Val},
+    driver::{Row, Statement, Tx, Val},
     layers, uploads,
 };
 
@@ -23,14 +23,19 @@ pub(crate) mod sql {
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = $3";
         IMAGE_BLOBS = "SELECT l.digest FROM manifest_blobs e
             JOIN repo_blobs l ON l.rid = e.rid AND l.repo_id = e.repo_id AND l.blob_id = e.blob_id
-            WHERE e.rid = $1 AND e.repo_id = $2 AND e.man_id = $3";
+            WHERE e.rid = $1 AND e.repo_id = $2 AND e.man_id = $3 ORDER BY l.digest";
         DROP_EDGES = "DELETE FROM manifest_blobs WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         DROP_CHILDREN = "DELETE FROM manifest_children WHERE rid = $1 AND repo_id = $2 AND parent_id = $3";
+        DROP_PARENTS = "DELETE FROM manifest_children WHERE rid = $1 AND repo_id = $2 AND child_id = $3";
         DROP_BODY = "DELETE FROM manifest_bodies WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         DROP_MANIFEST = "DELETE FROM manifests WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         DROP_TAGS_OF = "DELETE FROM tags WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         REPO_IMAGES = "SELECT man_id FROM manifests WHERE rid = $1 AND repo_id = $2 LIMIT $3";
-        REPO_LINKS = "SELECT digest FROM repo_blobs WHERE rid = $1 AND repo_id = $2 LIMIT $3";
+        REPO_LINK = "SELECT blob_id FROM repo_blobs WHERE rid = $1 AND repo_id = $2 LIMIT 1";
+        POSTPONE = "UPDATE tombstones SET purge_at = $5
+            WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = $4";
+        LOCK_IMAGE = "UPDATE manifests SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
+        DROP_ALL_TAGS = "DELETE FROM tags WHERE rid = $1 AND repo_id = $2";
         DROP_RESOURCE_TAGS = "DELETE FROM resource_tags WHERE rid = $1 AND repo_id = $2";
         DROP_HISTORY = "DELETE FROM tag_history WHERE rid = $1 AND repo_id = $2";
         DROP_REPOSITORY = "DELETE FROM repositories WHERE rid = $1 AND repo_id = $2";
@@ -58,165 +63,190 @@ pub(crate) mod sql {
             WHERE b.rid = $1 AND b.blob_id = $2 LIMIT 1";
         DEFER_BLOB = "UPDATE gc_blobs SET review_after = $4 WHERE rid = $1 AND blob_id = $2 AND review_after = $3";
         REVIEWED_BLOB = "DELETE FROM gc_blobs WHERE rid = $1 AND blob_id = $2 AND review_after = $3";
+        DUE_UPLOADS = "SELECT rid, upload_id, ver, storage_key FROM uploads WHERE expires_at < $1
+            ORDER BY expires_at LIMIT $2";
         DUE_TRASH = "SELECT storage_key FROM trash WHERE delete_after < $1 ORDER BY delete_after LIMIT $2";
         FORGET_TRASH = "DELETE FROM trash WHERE storage_key = $1";
     }
 }
 
 /// When and how much one round works on.
+#[derive(Clone, Copy)]
 pub(crate) struct Round {
     pub(crate) now: Timestamp,
     pub(crate) spans: Spans,
     pub(crate) limit: u32,
 }
 
-impl Round {
-    fn due(&self) -> [Val<'static>; 2] {
-        [self.now.micros().into(), i64::from(self.limit).into()]
-    }
+/// One thing whose time has come, as it was seen; judged again in its own transaction.
+#[derive(Clone)]
+pub(crate) enum Due {
+    Tombstone { rid: i64, repo_id: i64, man_id: i64, deleted_at: i64 },
+    Link { rid: i64, repo_id: i64, digest: Vec<u8>, review_after: i64 },
+    Blob { rid: i64, blob_id: i64, review_after: i64 },
+    Upload { rid: i64, id: String, version: i64, key: String },
 }
 
-pub(crate) async fn round(tx: &mut Tx, round: &Round) -> Result<Collected> {
-    let tombstones = purge_tombstones(tx, round).await?;
-    let links = collect_links(tx, round).await?;
-    let blobs = collect_blobs(tx, round).await?;
-    let uploads = uploads::expire(tx, round.now, round.now.plus(round.spans.trash), round.limit).await?;
-    let full = |looked_at: u64| looked_at >= u64::from(round.limit);
-    Ok(Collected {
-        more: full(tombstones.looked_at) || full(links.looked_at) || full(blobs.looked_at) || full(uploads),
-        tombstones: tombstones.dropped,
-        links: links.dropped,
-        blobs: blobs.dropped,
-        uploads,
-    })
-}
-
-#[derive(Default)]
-struct Tally {
-    looked_at: u64,
-    dropped: u64,
-}
-
-async fn purge_tombstones(tx: &mut Tx, round: &Round) -> Result<Tally> {
-    let due = tx.all(&sql::DUE_TOMBSTONES, &round.due()).await?;
-    let mut tally = Tally::default();
-    for row in &due {
-        tally.looked_at += 1;
-        let (rid, repo_id, man_id, deleted_at) = (row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?);
-        let key = [rid.into(), repo_id.into(), man_id.into(), deleted_at.into()];
-        let done = if man_id == 0 {
-            purge_repository(tx, round, rid, repo_id, deleted_at).await?
-        } else {
-            // Pushed again meanwhile: the row lives, only the tombstone goes.
-            if tx.exec(&sql::STILL_DELETED, &key).await? > 0 {
-                purge_image(tx, round, rid, repo_id, man_id).await?;
-                tally.dropped += 1;
-            }
-            true
-        };
-        if done {
-            tx.exec(&sql::DROP_TOMBSTONE, &key).await?;
-            tally.dropped += u64::from(man_id == 0);
-        } else {
-            tally.looked_at += u64::from(round.limit);
+/// Everything that is due, at most `limit` of each kind; `true`: there may be more.
+pub(crate) async fn due(tx: &mut Tx, round: &Round) -> Result<(Vec<Due>, bool)> {
+    let lists: [(&Statement, fn(&Row) -> Result<Due>); 4] = [
+        (&sql::DUE_TOMBSTONES, |row| {
+            let (rid, repo_id, man_id, deleted_at) = (row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?);
+            Ok(Due::Tombstone { rid, repo_id, man_id, deleted_at })
+        }),
+        (&sql::DUE_LINKS, |row| {
+            let (rid, repo_id, digest) = (row.int(0)?, row.int(1)?, row.bytes(2)?);
+            Ok(Due::Link { rid, repo_id, digest, review_after: row.int(3)? })
+        }),
+        (&sql::DUE_BLOBS, |row| Ok(Due::Blob { rid: row.int(0)?, blob_id: row.int(1)?, review_after: row.int(2)? })),
+        (&sql::DUE_UPLOADS, |row| {
+            Ok(Due::Upload { rid: row.int(0)?, id: row.text(1)?, version: row.int(2)?, key: row.text(3)? })
+        }),
+    ];
+    let (mut all, mut more) = (Vec::new(), false);
+    for (statement, read) in lists {
+        let rows = tx.all(statement, &[round.now.micros().into(), i64::from(round.limit).into()]).await?;
+        more |= rows.len() as u64 >= u64::from(round.limit);
+        for row in &rows {
+            all.push(read(row)?);
         }
     }
-    Ok(tally)
+    Ok((all, more))
+}
+
+/// Works on some of what is due, in one transaction.
+pub(crate) async fn work(tx: &mut Tx, (round, batch): &(Round, Vec<Due>)) -> Result<Collected> {
+    let mut done = Collected::default();
+    for due in batch {
+        match due {
+            Due::Tombstone { rid, repo_id, man_id: 0, deleted_at } => {
+                match purge_repository(tx, round, *rid, *repo_id, *deleted_at).await? {
+                    Purged::All => done.tombstones += 1,
+                    Purged::Part => done.more = true,
+                    Purged::Waits => {}
+                }
+            }
+            Due::Tombstone { rid, repo_id, man_id, deleted_at } => {
+                let key = [(*rid).into(), (*repo_id).into(), (*man_id).into(), (*deleted_at).into()];
+                // Pushed again meanwhile: the row lives, only the tombstone goes.
+                if tx.exec(&sql::STILL_DELETED, &key).await? > 0 {
+                    purge_image(tx, *rid, *repo_id, *man_id, round.now.plus(round.spans.grace)).await?;
+                    done.tombstones += 1;
+                }
+                tx.exec(&sql::DROP_TOMBSTONE, &key).await?;
+            }
+            Due::Link { rid, repo_id, digest, review_after } => {
+                done.links += u64::from(collect_link(tx, round, (*rid, *repo_id, digest), *review_after).await?);
+            }
+            Due::Blob { rid, blob_id, review_after } => {
+                done.blobs += u64::from(collect_blob(tx, round, *rid, *blob_id, *review_after).await?);
+            }
+            Due::Upload { rid, id, version, key } => {
+                let delete_after = round.now.plus(round.spans.trash);
+                done.uploads += u64::from(uploads::expire(tx, *rid, id, *version, key, delete_after).await?);
+            }
+        }
+    }
+    Ok(done)
 }
 
 /// Links are touched before the edges go, so that the promise given for them holds (I4).
-async fn purge_image(tx: &mut Tx, round: &Round, rid: i64, repo_id: i64, man_id: i64) -> Result<()> {
+async fn purge_image(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64, keep_until: Timestamp) -> Result<()> {
     let key = [Val::Int(rid), Val::Int(repo_id), Val::Int(man_id)];
-    let keep_until = round.now.plus(round.spans.grace);
     for row in tx.all(&sql::IMAGE_BLOBS, &key).await? {
         let digest = row.bytes(0)?;
         let args = [rid.into(), repo_id.into(), digest.as_slice().into(), keep_until.micros().into()];
         tx.exec(&sql::TOUCH_ANY_LINK, &args).await?;
         tx.exec(&layers::sql::REVIEW_LINK, &args).await?;
     }
-    for statement in [&sql::DROP_EDGES, &sql::DROP_CHILDREN, &sql::DROP_TAGS_OF, &sql::DROP_BODY, &sql::DROP_MANIFEST] {
+    let rows = [
+        &sql::DROP_EDGES,
+        &sql::DROP_CHILDREN,
+        &sql::DROP_PARENTS,
+        &sql::DROP_TAGS_OF,
+        &sql::DROP_BODY,
+        &sql::DROP_MANIFEST,
+    ];
+    for statement in rows {
         tx.exec(statement, &key).await?;
     }
     Ok(())
 }
 
-/// Purges a deleted repository piece by piece; true when nothing of it is left.
-async fn purge_repository(tx: &mut Tx, round: &Round, rid: i64, repo_id: i64, deleted_at: i64) -> Result<bool> {
+/// How much of a deleted repository is gone.
+enum Purged {
+    All,
+    /// The next round can go on at once.
+    Part,
+    /// Layers are left whose promise runs.
+    Waits,
+}
+
+async fn purge_repository(tx: &mut Tx, round: &Round, rid: i64, repo_id: i64, deleted_at: i64) -> Result<Purged> {
     let key = [Val::Int(rid), Val::Int(repo_id)];
+    let tombstone = [key[0], key[1], 0.into(), deleted_at.into()];
     if tx.exec(&sql::REPO_STILL_DELETED, &[key[0], key[1], deleted_at.into()]).await? == 0 {
-        return Ok(true);
+        tx.exec(&sql::DROP_TOMBSTONE, &tombstone).await?;
+        return Ok(Purged::All);
     }
     let images = tx.all(&sql::REPO_IMAGES, &[key[0], key[1], i64::from(round.limit).into()]).await?;
     for row in &images {
-        purge_image(tx, round, rid, repo_id, row.int(0)?).await?;
+        tx.exec(&sql::LOCK_IMAGE, &[key[0], key[1], row.int(0)?.into()]).await?;
+        // Nobody can refer to the layers any more: no new promise for them.
+        purge_image(tx, rid, repo_id, row.int(0)?, round.now).await?;
     }
-    let links = tx.all(&sql::REPO_LINKS, &[key[0], key[1], i64::from(round.limit).into()]).await?;
-    for row in &links {
-        let digest = row.bytes(0)?;
-        let args = [key[0], key[1], digest.as_slice().into(), round.now.micros().into()];
-        tx.exec(&layers::sql::REVIEW_LINK, &args).await?;
+    if !images.is_empty() {
+        return Ok(Purged::Part);
     }
-    if !images.is_empty() || !links.is_empty() {
-        return Ok(false);
+    if tx.one(&sql::REPO_LINK, &key).await?.is_some() {
+        let again = Val::Int(round.now.plus(round.spans.grace).micros());
+        tx.exec(&sql::POSTPONE, &[key[0], key[1], 0.into(), deleted_at.into(), again]).await?;
+        return Ok(Purged::Waits);
     }
-    for statement in [&sql::DROP_RESOURCE_TAGS, &sql::DROP_HISTORY, &sql::DROP_REPOSITORY] {
+    for statement in [&sql::DROP_ALL_TAGS, &sql::DROP_RESOURCE_TAGS, &sql::DROP_HISTORY, &sql::DROP_REPOSITORY] {
         tx.exec(statement, &key).await?;
     }
-    Ok(true)
+    tx.exec(&sql::DROP_TOMBSTONE, &tombstone).await?;
+    Ok(Purged::All)
 }
 
-async fn collect_links(tx: &mut Tx, round: &Round) -> Result<Tally> {
-    let due = tx.all(&sql::DUE_LINKS, &round.due()).await?;
-    let mut tally = Tally { looked_at: due.len() as u64, dropped: 0 };
-    for row in &due {
-        tally.dropped += u64::from(collect_link(tx, round, row).await?);
-    }
-    Ok(tally)
-}
-
-async fn collect_link(tx: &mut Tx, round: &Round, due: &Row) -> Result<bool> {
-    let (rid, repo_id, digest, seen) = (due.int(0)?, due.int(1)?, due.bytes(2)?, Val::Int(due.int(3)?));
-    let (rid, repo_id, digest) = (Val::Int(rid), Val::Int(repo_id), Val::Bytes(&digest));
+async fn collect_link(
+    tx: &mut Tx,
+    round: &Round,
+    (rid, repo_id, digest): (i64, i64, &[u8]),
+    review_after: i64,
+) -> Result<bool> {
+    let key = [Val::Int(rid), Val::Int(repo_id), Val::Bytes(digest)];
+    let seen = [key[0], key[1], key[2], Val::Int(review_after)];
     let now = Val::Int(round.now.micros());
-    let dropped = tx.one(&sql::DROP_LINK, &[rid, repo_id, digest, now]).await?;
+    let dropped = tx.one(&sql::DROP_LINK, &[key[0], key[1], key[2], now]).await?;
     if let Some(link) = &dropped {
-        tx.exec(&sql::REVIEW_BLOB, &[rid, link.int(0)?.into(), now]).await?;
-    } else if let Some(link) = tx.one(&sql::LINK, &[rid, repo_id, digest]).await? {
-        let referenced = tx.one(&layers::sql::HAS_EDGE, &[rid, repo_id, link.int(0)?.into()]).await?.is_some();
-        if !referenced {
-            let later = link.int(1)?.max(round.now.micros());
-            tx.exec(&sql::DEFER_LINK, &[rid, repo_id, digest, seen, later.into()]).await?;
-            return Ok(false);
-        }
+        tx.exec(&sql::REVIEW_BLOB, &[key[0], link.int(0)?.into(), now]).await?;
+    } else if let Some(link) = tx.one(&sql::LINK, &key).await?
+        && !layers::has_edge(tx, rid, repo_id, link.int(0)?).await?
+    {
+        let later = Val::Int(link.int(1)?.max(round.now.micros()));
+        tx.exec(&sql::DEFER_LINK, &[seen[0], seen[1], seen[2], seen[3], later]).await?;
+        return Ok(false);
     }
-    tx.exec(&sql::REVIEWED_LINK, &[rid, repo_id, digest, seen]).await?;
+    tx.exec(&sql::REVIEWED_LINK, &seen).await?;
     Ok(dropped.is_some())
 }
 
-async fn collect_blobs(tx: &mut Tx, round: &Round) -> Result<Tally> {
-    let due = tx.all(&sql::DUE_BLOBS, &round.due()).await?;
-    let mut tally = Tally { looked_at: due.len() as u64, dropped: 0 };
-    for row in &due {
-        tally.dropped += u64::from(collect_blob(tx, round, row).await?);
-    }
-    Ok(tally)
-}
-
-async fn collect_blob(tx: &mut Tx, round: &Round, due: &Row) -> Result<bool> {
-    let (rid, blob_id, seen) = (Val::Int(due.int(0)?), Val::Int(due.int(1)?), Val::Int(due.int(2)?));
-    let now = Val::Int(round.now.micros());
-    let dropped = tx.one(&sql::DROP_BLOB, &[rid, blob_id, now]).await?;
+async fn collect_blob(tx: &mut Tx, round: &Round, rid: i64, blob_id: i64, review_after: i64) -> Result<bool> {
+    let seen = [Val::Int(rid), Val::Int(blob_id), Val::Int(review_after)];
+    let dropped = tx.one(&sql::DROP_BLOB, &[seen[0], seen[1], round.now.micros().into()]).await?;
     if let Some(blob) = &dropped {
         let (key, delete_after) = (blob.text(0)?, round.now.plus(round.spans.trash));
-        tx.exec(&uploads::sql::DISCARD, &[key.as_str().into(), rid, delete_after.micros().into()]).await?;
-    } else if let Some(blob) = tx.one(&sql::BLOB_LINKED, &[rid, blob_id]).await? {
-        if blob.opt_int(1)?.is_none() {
-            let later = blob.int(0)?.max(round.now.micros());
-            tx.exec(&sql::DEFER_BLOB, &[rid, blob_id, seen, later.into()]).await?;
-            return Ok(false);
-        }
+        tx.exec(&uploads::sql::DISCARD, &[key.as_str().into(), seen[0], delete_after.micros().into()]).await?;
+    } else if let Some(blob) = tx.one(&sql::BLOB_LINKED, &seen[..2]).await?
+        && blob.opt_int(1)?.is_none()
+    {
+        let later = Val::Int(blob.int(0)?.max(round.now.micros()));
+        tx.exec(&sql::DEFER_BLOB, &[seen[0], seen[1], seen[2], later]).await?;
+        return Ok(false);
     }
-    tx.exec(&sql::REVIEWED_BLOB, &[rid, blob_id, seen]).await?;
+    tx.exec(&sql::REVIEWED_BLOB, &seen).await?;
     Ok(dropped.is_some())
 }
 

@@ -98,10 +98,11 @@ impl ToSql for Val<'_> {
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self {
-            Self::Int(value) => value.to_sql(ty, out),
-            Self::Text(value) => value.to_sql(ty, out),
-            Self::Bytes(value) => value.to_sql(ty, out),
+            Self::Int(value) if *ty == Type::INT8 => value.to_sql(ty, out),
+            Self::Text(value) if *ty == Type::TEXT => value.to_sql(ty, out),
+            Self::Bytes(value) if *ty == Type::BYTEA => value.to_sql(ty, out),
             Self::Null => Ok(IsNull::Yes),
+            _ => Err(format!("a parameter is {ty} to the server").into()),
         }
     }
 
@@ -181,7 +182,53 @@ pub(crate) fn odd(column: usize) -> meta::Error {
 /// A connection on which statements run: inside a transaction for writes.
 pub(crate) enum Tx {
     Lite(Connection),
-    Pg(Object),
+    Pg(Lease),
+}
+
+/// A connection of the pool. If it is dropped in the middle of a transaction (a
+/// panic, a runtime that shuts down), it is closed instead of going back.
+pub(crate) struct Lease {
+    /// `None` only after the end.
+    client: Option<Object>,
+    in_transaction: bool,
+}
+
+impl Lease {
+    /// For statements on their own.
+    pub(crate) fn for_reads(client: Object) -> Self {
+        Self { client: Some(client), in_transaction: false }
+    }
+
+    /// Begins a transaction.
+    pub(crate) async fn begin(client: Object, begin: &str) -> meta::Result<Self> {
+        let lease = Self { client: Some(client), in_transaction: true };
+        lease.client()?.batch_execute(begin).await.map_err(pg_error)?;
+        Ok(lease)
+    }
+
+    /// Ends the transaction; only then the connection is good for others.
+    pub(crate) async fn end(mut self, end: &str) -> meta::Result<()> {
+        self.client()?.batch_execute(end).await.map_err(pg_error)?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Runs a script.
+    pub(crate) async fn run(&self, script: &str) -> meta::Result<()> {
+        self.client()?.batch_execute(script).await.map_err(pg_error)
+    }
+
+    fn client(&self) -> meta::Result<&Object> {
+        self.client.as_ref().ok_or_else(|| StoreError::failed("the connection was given back").into())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take_if(|_| self.in_transaction) {
+            drop(Object::take(client));
+        }
+    }
 }
 
 impl Tx {
@@ -193,7 +240,8 @@ impl Tx {
                 bind(&mut prepared, args)?;
                 Ok(prepared.raw_execute().map_err(lite_error)? as u64)
             }
-            Self::Pg(client) => {
+            Self::Pg(lease) => {
+                let client = lease.client()?;
                 let prepared = client.prepare_cached(statement.postgres()).await.map_err(pg_error)?;
                 client.execute_raw(&prepared, args.iter()).await.map_err(pg_error)
             }
@@ -215,7 +263,8 @@ impl Tx {
                 }
                 Ok(out)
             }
-            Self::Pg(client) => {
+            Self::Pg(lease) => {
+                let client = lease.client()?;
                 let prepared = client.prepare_cached(statement.postgres()).await.map_err(pg_error)?;
                 let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as &(dyn ToSql + Sync)).collect();
                 let rows = client.query(&prepared, &args).await.map_err(pg_error)?;

@@ -8,7 +8,7 @@ use funaya_types::{Digest, ImageTag, Reference, RepositoryName, Timestamp, limit
 use crate::{
     audit,
     driver::{Row, Tx, Val, odd},
-    repositories::{self, Found},
+    repositories::{self, Found, changed},
 };
 
 pub(crate) mod sql {
@@ -80,7 +80,7 @@ pub(crate) mod sql {
         ADD_CHILD = "INSERT INTO manifest_children (rid, repo_id, child_id, parent_id) VALUES ($1, $2, $3, $4)
             ON CONFLICT (rid, repo_id, child_id, parent_id) DO NOTHING";
         REVIVE = "UPDATE manifests SET deleted_at = 0, pushed_at = $4, ver = ver + 1
-            WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
+            WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at <> 0";
         TOUCH = "UPDATE manifests SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = 0";
         TAG_TARGET = "SELECT man_id FROM tags WHERE rid = $1 AND repo_id = $2 AND tag = $3";
         TAG_ADD = "INSERT INTO tags (rid, repo_id, tag, man_id, updated_at, ver) VALUES ($1, $2, $3, $4, $5, 1)
@@ -212,14 +212,14 @@ pub(crate) async fn put(tx: &mut Tx, (rid, command): &(i64, PutImage)) -> Result
         Some(row) => (revive(tx, &repo, command, row.int(0)?).await?, true),
         None => (add(tx, &repo, command, &digest).await?, true),
     };
-    if !is_new && tx.exec(&sql::TOUCH, &[repo.rid, repo.repo_id, man_id.into()]).await? == 0 {
-        return Err(funaya_ports::StoreError::Busy("the image was deleted meanwhile".into()).into());
+    if !is_new && !lock(tx, *rid, found.repo_id, man_id).await? {
+        return Err(changed().into());
     }
-    let mut changed = is_new;
+    let mut news = is_new;
     for tag in &command.tags {
-        changed |= set_tag(tx, &repo, &found, tag, man_id, command.now).await?;
+        news |= set_tag(tx, &repo, &found, tag, man_id, command.now).await?;
     }
-    if !changed && command.refuse_existing {
+    if !news && command.refuse_existing {
         return Err(Refusal::NothingNew.into());
     }
     audit::add(tx, *rid, &command.audit).await
@@ -231,21 +231,37 @@ struct Repo<'a> {
 }
 
 async fn count_up(tx: &mut Tx, repo: &Repo<'_>, command: &PutImage) -> Result<()> {
-    match tx.exec(&sql::COUNT_UP, &[repo.rid, repo.repo_id, command.images_max.into()]).await? {
+    let args = [repo.rid, repo.repo_id, command.images_max.into()];
+    match tx.exec(&sql::COUNT_UP, &args).await? {
+        0 if tx.exec(&repositories::sql::LOCK, &args[..2]).await? == 0 => Err(changed().into()),
         0 => Err(Refusal::ImageQuota.into()),
         _ => Ok(()),
     }
 }
 
-/// A deleted image is pushed again: its rows are still there, and its layers
-/// must be, as for any other push.
+/// A deleted image is pushed again: its rows are still there, and its layers and
+/// children must be, as for any other push. A child may have been purged and
+/// pushed anew, so the edges are made again.
 async fn revive(tx: &mut Tx, repo: &Repo<'_>, command: &PutImage, man_id: i64) -> Result<i64> {
     count_up(tx, repo, command).await?;
-    touch_blobs(tx, repo, command).await?;
-    touch_children(tx, repo, command).await?;
+    let blobs = touch_blobs(tx, repo, command).await?;
+    let (children, _) = touch_children(tx, repo, command).await?;
     let now = command.now.micros().into();
-    tx.exec(&sql::REVIVE, &[repo.rid, repo.repo_id, man_id.into(), now]).await?;
+    if tx.exec(&sql::REVIVE, &[repo.rid, repo.repo_id, man_id.into(), now]).await? == 0 {
+        return Err(changed().into());
+    }
+    add_edges(tx, repo, man_id, &blobs, &children).await?;
     Ok(man_id)
+}
+
+async fn add_edges(tx: &mut Tx, repo: &Repo<'_>, man_id: i64, blobs: &[i64], children: &[i64]) -> Result<()> {
+    for blob_id in blobs {
+        tx.exec(&sql::ADD_EDGE, &[repo.rid, repo.repo_id, (*blob_id).into(), man_id.into()]).await?;
+    }
+    for child in children {
+        tx.exec(&sql::ADD_CHILD, &[repo.rid, repo.repo_id, (*child).into(), man_id.into()]).await?;
+    }
+    Ok(())
 }
 
 async fn add(tx: &mut Tx, repo: &Repo<'_>, command: &PutImage, digest: &[u8]) -> Result<i64> {
@@ -273,12 +289,7 @@ async fn add(tx: &mut Tx, repo: &Repo<'_>, command: &PutImage, digest: &[u8]) ->
     )
     .await?;
     tx.exec(&sql::ADD_BODY, &[repo.rid, repo.repo_id, man_id, command.body.as_slice().into()]).await?;
-    for blob_id in blobs {
-        tx.exec(&sql::ADD_EDGE, &[repo.rid, repo.repo_id, blob_id.into(), man_id]).await?;
-    }
-    for child in children {
-        tx.exec(&sql::ADD_CHILD, &[repo.rid, repo.repo_id, child.into(), man_id]).await?;
-    }
+    add_edges(tx, repo, command.row_id, &blobs, &children).await?;
     Ok(command.row_id)
 }
 
@@ -335,7 +346,9 @@ async fn set_tag(
         if found.repository.mutability == Mutability::Immutable {
             return Err(Refusal::TagImmutable(tag.clone()).into());
         }
-        tx.exec(&sql::TAG_MOVE, &[repo.rid, repo.repo_id, name, target, at]).await?;
+        if tx.exec(&sql::TAG_MOVE, &[repo.rid, repo.repo_id, name, target, at]).await? == 0 {
+            return Err(changed().into());
+        }
     }
     let count = tx.one(&sql::TAG_COUNT, &[repo.rid, repo.repo_id, target]).await?;
     if count.map_or(Ok(0), |row| row.int(0))? > limits::TAGS_PER_IMAGE_MAX {
@@ -346,7 +359,8 @@ async fn set_tag(
 }
 
 pub(crate) async fn delete(tx: &mut Tx, (rid, command): &(i64, DeleteImages)) -> Result<Vec<DeleteOutcome>> {
-    let found = repositories::find(tx, *rid, &command.repository).await?;
+    // First the repository's row, as a push does: so the two never wait for each other crosswise.
+    let found = repositories::lock(tx, *rid, &command.repository).await?;
     let mut outcomes = Vec::with_capacity(command.targets.len());
     for target in &command.targets {
         outcomes.push(delete_one(tx, *rid, found.repo_id, command, target).await?);
@@ -380,12 +394,26 @@ async fn delete_one(
     if by_digest.is_some_and(|other| other.digest != image.digest) {
         return Ok(DeleteOutcome::TagMismatch);
     }
-    let tags = tags_of(tx, rid, repo_id, image.row_id).await?;
+    // The image's row is locked before its tags are read, so that a push that adds one is seen.
+    let tags = match lock(tx, rid, repo_id, image.row_id).await? {
+        true => tags_of(tx, rid, repo_id, image.row_id).await?,
+        false => return Err(changed().into()),
+    };
+    if !tags.contains(tag) {
+        return Err(changed().into());
+    }
     if tags.len() == 1 && !command.keep_untagged {
         return delete_image(tx, rid, repo_id, command, &image).await;
     }
-    drop_tag(tx, rid, repo_id, tag, image.row_id, command.now).await?;
+    if !drop_tag(tx, rid, repo_id, tag, image.row_id, command.now).await? {
+        return Err(changed().into());
+    }
     Ok(DeleteOutcome::Deleted { digest: image.digest, tags: vec![tag.clone()], image: false })
+}
+
+/// Locks the row of an image; false if it is deleted.
+async fn lock(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<bool> {
+    Ok(tx.exec(&sql::TOUCH, &[rid.into(), repo_id.into(), man_id.into()]).await? > 0)
 }
 
 async fn tags_of(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<Vec<ImageTag>> {
@@ -393,10 +421,14 @@ async fn tags_of(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<Vec
     rows.iter().map(|row| row.parsed(0)).collect()
 }
 
-async fn drop_tag(tx: &mut Tx, rid: i64, repo_id: i64, tag: &ImageTag, man_id: i64, now: Timestamp) -> Result<()> {
+/// Removes a tag; false if it names another image meanwhile.
+async fn drop_tag(tx: &mut Tx, rid: i64, repo_id: i64, tag: &ImageTag, man_id: i64, now: Timestamp) -> Result<bool> {
     let (rid, repo_id, tag) = (Val::Int(rid), Val::Int(repo_id), Val::Text(tag.as_str()));
-    tx.exec(&sql::TAG_DROP, &[rid, repo_id, tag, man_id.into()]).await?;
-    tx.exec(&sql::TAG_EVENT, &[rid, repo_id, tag, now.micros().into(), 0.into()]).await.map(drop)
+    if tx.exec(&sql::TAG_DROP, &[rid, repo_id, tag, man_id.into()]).await? == 0 {
+        return Ok(false);
+    }
+    tx.exec(&sql::TAG_EVENT, &[rid, repo_id, tag, now.micros().into(), 0.into()]).await?;
+    Ok(true)
 }
 
 /// Buries an image with its tags. Its edges stay until it is purged, and keep
@@ -409,16 +441,18 @@ async fn delete_image(
     image: &Image,
 ) -> Result<DeleteOutcome> {
     let (key, repo, man_id) = (Val::Int(rid), Val::Int(repo_id), Val::Int(image.row_id));
-    if tx.exec(&sql::TOUCH, &[key, repo, man_id]).await? == 0 {
+    if !lock(tx, rid, repo_id, image.row_id).await? {
         return Ok(DeleteOutcome::NotFound);
     }
     if let Some(parent) = tx.one(&sql::PARENT, &[key, repo, man_id]).await? {
         let parent = Digest::from_bytes(&parent.bytes(0)?).map_err(|_| odd(0))?;
         return Ok(DeleteOutcome::Referenced(parent));
     }
-    let tags = tags_of(tx, rid, repo_id, image.row_id).await?;
-    for tag in &tags {
-        drop_tag(tx, rid, repo_id, tag, image.row_id, command.now).await?;
+    let mut tags = Vec::new();
+    for tag in tags_of(tx, rid, repo_id, image.row_id).await? {
+        if drop_tag(tx, rid, repo_id, &tag, image.row_id, command.now).await? {
+            tags.push(tag);
+        }
     }
     let now = Val::Int(command.now.micros());
     tx.exec(&sql::BURY, &[key, repo, man_id, now]).await?;

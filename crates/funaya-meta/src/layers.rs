@@ -40,17 +40,15 @@ pub(crate) mod sql {
                 ELSE repo_blobs.keep_until END";
         TOUCH_LINK = "UPDATE repo_blobs SET keep_until = CASE WHEN keep_until < $4 THEN $4 ELSE keep_until END
             WHERE rid = $1 AND repo_id = $2 AND digest = $3 AND deleted_at = 0";
-        UNLINK = "UPDATE repo_blobs SET deleted_at = $4 WHERE rid = $1 AND repo_id = $2 AND digest = $3
-            AND deleted_at = 0 AND NOT EXISTS (SELECT 1 FROM manifest_blobs e
-                JOIN manifests m ON m.rid = e.rid AND m.repo_id = e.repo_id AND m.man_id = e.man_id
-                WHERE e.rid = repo_blobs.rid AND e.repo_id = repo_blobs.repo_id AND e.blob_id = repo_blobs.blob_id
-                    AND m.deleted_at = 0)";
+        LOCK_LINK = "UPDATE repo_blobs SET keep_until = keep_until
+            WHERE rid = $1 AND repo_id = $2 AND digest = $3 AND deleted_at = 0 RETURNING blob_id";
+        HIDE_LINK = "UPDATE repo_blobs SET deleted_at = $4 WHERE rid = $1 AND repo_id = $2 AND digest = $3";
         REVIEW_LINK = "INSERT INTO gc_links (rid, repo_id, digest, review_after) VALUES ($1, $2, $3, $4)
             ON CONFLICT (rid, repo_id, digest) DO UPDATE SET review_after = excluded.review_after";
         HOLDERS = "SELECT r.name FROM blobs b
             JOIN repo_blobs l ON l.rid = b.rid AND l.blob_id = b.blob_id AND l.deleted_at = 0
             JOIN repositories r ON r.rid = l.rid AND r.repo_id = l.repo_id AND r.deleted_at = 0
-            WHERE b.rid = $1 AND b.dom_id = $2 AND b.digest = $3 LIMIT $4";
+            WHERE b.rid = $1 AND b.dom_id = $2 AND b.digest = $3 ORDER BY r.name LIMIT $4";
     }
 }
 
@@ -220,15 +218,16 @@ pub(crate) struct DeleteLayer {
 pub(crate) async fn delete(tx: &mut Tx, command: &DeleteLayer) -> Result<()> {
     let at = &command.at;
     let found = repositories::find(tx, at.rid, &at.repository).await?;
-    if !linked(tx, at.rid, found.repo_id, &at.digest).await? {
-        return Err(Refusal::NoLayer.into());
-    }
     let digest = at.digest.to_bytes();
     let (rid, repo_id, digest) = (Val::Int(at.rid), Val::Int(found.repo_id), Val::Bytes(&digest));
     let now = Val::Int(command.now.micros());
-    if tx.exec(&sql::UNLINK, &[rid, repo_id, digest, now]).await? == 0 {
+    // The row is locked first and the images are looked at in a later statement: a push that
+    // holds the row has then committed, and PostgreSQL shows its image.
+    let link = tx.one(&sql::LOCK_LINK, &[rid, repo_id, digest]).await?.ok_or(Refusal::NoLayer)?;
+    if tx.one(&sql::IN_USE, &[rid, repo_id, link.int(0)?.into()]).await?.is_some() {
         return Err(Refusal::LayerInUse.into());
     }
+    tx.exec(&sql::HIDE_LINK, &[rid, repo_id, digest, now]).await?;
     tx.exec(&sql::REVIEW_LINK, &[rid, repo_id, digest, now]).await?;
     audit::add(tx, at.rid, &command.audit).await
 }

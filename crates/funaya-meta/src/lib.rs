@@ -14,6 +14,8 @@ mod layers;
 mod lite;
 mod migrate;
 mod pg;
+#[cfg(test)]
+mod prepare;
 mod repositories;
 mod settings;
 mod store;

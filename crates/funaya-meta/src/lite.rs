@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, mpsc},
     task::{Context, Poll, Waker},
+    thread::JoinHandle,
 };
 
 use funaya_ports::{Fut, StoreError, meta};
@@ -22,7 +23,23 @@ const STATEMENTS_CACHED: usize = 256;
 pub(crate) struct Lite {
     path: PathBuf,
     readers: Mutex<Vec<Connection>>,
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    /// `None` only while this is dropped.
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Why a group of transactions was not committed.
+#[derive(Clone)]
+struct Fault {
+    full: bool,
+    text: String,
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        Self { full, text: error.to_string() }
+    }
 }
 
 /// A transaction waiting for the writer.
@@ -30,7 +47,7 @@ trait Job: Send {
     /// Runs it; false: its changes must be undone.
     fn run(&mut self, tx: &mut Tx) -> bool;
     /// Answers the caller, after the commit.
-    fn answer(self: Box<Self>, committed: Result<(), String>);
+    fn answer(self: Box<Self>, committed: Result<(), Fault>);
 }
 
 struct Work<C, T> {
@@ -49,11 +66,11 @@ impl<C: Send + Sync, T: Send> Job for Work<C, T> {
         keep
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), String>) {
+    fn answer(self: Box<Self>, committed: Result<(), Fault>) {
         let outcome = match (self.outcome, committed) {
             (Some(Err(error)), _) => Err(error),
-            (_, Err(text)) if text.contains("full") => Err(StoreError::Full(text.into()).into()),
-            (_, Err(text)) => Err(StoreError::failed(text).into()),
+            (_, Err(fault)) if fault.full => Err(StoreError::Full(fault.text.into()).into()),
+            (_, Err(fault)) => Err(StoreError::failed(fault.text).into()),
             (Some(outcome), Ok(())) => outcome,
             (None, Ok(())) => Err(StoreError::failed("a transaction did not run").into()),
         };
@@ -67,11 +84,11 @@ impl Lite {
         let writer = connect(path, true)?;
         migrate(&writer)?;
         let (jobs, queue) = mpsc::channel();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("meta-writer".into())
             .spawn(move || write_loop(writer, &queue))
             .map_err(StoreError::from)?;
-        Ok(Self { path: path.into(), readers: Mutex::new(Vec::new()), jobs })
+        Ok(Self { path: path.into(), readers: Mutex::new(Vec::new()), jobs: Some(jobs), writer: Some(thread) })
     }
 
     pub(crate) async fn write<C, T>(
@@ -85,7 +102,8 @@ impl Lite {
     {
         let (reply, answer) = oneshot::channel();
         let stopped = || StoreError::failed("the metadata writer has stopped");
-        self.jobs.send(Box::new(Work { command, work, outcome: None, reply })).map_err(|_| stopped())?;
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(Box::new(Work { command, work, outcome: None, reply })).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 
@@ -103,6 +121,18 @@ impl Lite {
             self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         outcome
+    }
+}
+
+/// Waits for what was begun, and closes the database in good order.
+impl Drop for Lite {
+    fn drop(&mut self) {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer was reported by the thread itself.
+            let _ = writer.join();
+        }
     }
 }
 
@@ -139,7 +169,7 @@ fn write_loop(connection: Connection, queue: &mpsc::Receiver<Box<dyn Job>>) {
         let mut group = Vec::with_capacity(8);
         let committed = run_group(&mut tx, first, queue, &mut group);
         if let Err(error) = &committed {
-            tracing::error!(%error, "the metadata store could not commit");
+            tracing::error!(error = error.text, "the metadata store could not commit");
             let _ = raw(&tx, "ROLLBACK");
         }
         for job in group {
@@ -154,28 +184,40 @@ fn run_group(
     first: Box<dyn Job>,
     queue: &mpsc::Receiver<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
-) -> Result<(), String> {
+) -> Result<(), Fault> {
     let mut next = Some(first);
-    let begun = raw(tx, "BEGIN IMMEDIATE");
+    let mut going = raw(tx, "BEGIN IMMEDIATE");
     while let Some(mut job) = next.take() {
-        if begun.is_ok() {
-            let kept = raw(tx, "SAVEPOINT job").is_ok() && job.run(tx);
-            if !kept {
-                raw(tx, "ROLLBACK TO job").ok();
-            }
-            raw(tx, "RELEASE job").ok();
+        if going.is_ok() {
+            going = run_in_savepoint(tx, &mut *job);
         }
         group.push(job);
         if group.len() < GROUP_MAX {
             next = queue.try_recv().ok();
         }
     }
-    begun?;
+    going?;
     raw(tx, "COMMIT")
 }
 
-fn raw(tx: &Tx, text: &str) -> Result<(), String> {
-    let Tx::Lite(connection) = tx else { return Err("not SQLite".into()) };
-    let run = || connection.prepare_cached(text)?.raw_execute();
-    run().map(drop).map_err(|error| error.to_string())
+/// An error here is one of the whole group: some failures (no room, I/O) make
+/// SQLite undo all of the transaction, the earlier jobs' changes included.
+fn run_in_savepoint(tx: &mut Tx, job: &mut dyn Job) -> Result<(), Fault> {
+    raw(tx, "SAVEPOINT job")?;
+    let keep = job.run(tx);
+    if let Tx::Lite(connection) = tx
+        && connection.is_autocommit()
+    {
+        return Err(Fault { full: false, text: "the transaction was undone by a failure in it".into() });
+    }
+    if !keep {
+        raw(tx, "ROLLBACK TO job")?;
+    }
+    raw(tx, "RELEASE job")
+}
+
+fn raw(tx: &Tx, text: &str) -> Result<(), Fault> {
+    let Tx::Lite(connection) = tx else { return Err(Fault { full: false, text: "not SQLite".into() }) };
+    connection.prepare_cached(text)?.raw_execute()?;
+    Ok(())
 }

@@ -1,11 +1,17 @@
 //! Schema changes: numbered files, each applied once.
 
-use funaya_ports::meta;
+use funaya_ports::{StoreError, meta};
 
 use crate::{driver::lite_error, lite::Lite, pg::Pg};
 
 /// Each file's text is final once released; a change is a new file.
 const MIGRATIONS: &[(i64, &str)] = &[(1, include_str!("migrations/0001_start.sql"))];
+
+pub(crate) mod sql {
+    crate::driver::statements! {
+        NEWEST = "SELECT coalesce(max(number), 0) FROM funaya_migrations";
+    }
+}
 
 fn sqlite(text: &str) -> String {
     text.replace("{bytes}", "BLOB").replace("{c}", "").replace("{keyed}", "WITHOUT ROWID")
@@ -18,6 +24,7 @@ fn postgres(text: &str) -> String {
 /// Brings an SQLite file up to date. `user_version` counts the files applied.
 pub(crate) fn migrate_sqlite(connection: &rusqlite::Connection) -> meta::Result<()> {
     let done: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(lite_error)?;
+    refuse_newer(done)?;
     for (number, text) in MIGRATIONS.iter().filter(|(number, _)| *number > done) {
         let script = format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {number}; COMMIT;", sqlite(text));
         connection.execute_batch(&script).map_err(lite_error)?;
@@ -32,15 +39,25 @@ pub(crate) async fn migrate_postgres(pg: &Pg) -> meta::Result<()> {
     for (number, text) in MIGRATIONS {
         let script = postgres(text);
         pg.batch(&format!(
-            "BEGIN; LOCK TABLE funaya_migrations IN EXCLUSIVE MODE;
+            "LOCK TABLE funaya_migrations IN EXCLUSIVE MODE;
              DO $migration$ BEGIN
                IF NOT EXISTS (SELECT 1 FROM funaya_migrations WHERE number = {number}) THEN
                  EXECUTE $script${script}$script$;
                  INSERT INTO funaya_migrations VALUES ({number});
                END IF;
-             END $migration$; COMMIT;"
+             END $migration$;"
         ))
         .await?;
+    }
+    let newest = pg.read(&(), |(), tx| Box::pin(async move { tx.one(&sql::NEWEST, &[]).await })).await?;
+    refuse_newer(newest.map_or(Ok(0), |row| row.int(0))?)
+}
+
+/// An older program must not write into a newer schema.
+fn refuse_newer(done: i64) -> meta::Result<()> {
+    let newest = MIGRATIONS.iter().map(|(number, _)| *number).max().unwrap_or_default();
+    if done > newest {
+        return Err(StoreError::failed(format!("the database is of a newer version (schema {done})")).into());
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use funaya_ports::{Fut, StoreError, meta};
 
-use crate::driver::{Tx, pg_error};
+use crate::driver::{Lease, Tx, pg_error};
 
 const CONNECTIONS_MAX: usize = 16;
 const TRIES_MAX: u32 = 12;
@@ -66,9 +66,7 @@ impl Pg {
         let task = tokio::spawn(async move {
             for attempt in 0.. {
                 match try_once(&pool, isolation, &*command, work).await {
-                    Err(meta::Error::Store(StoreError::Busy(_))) if attempt < TRIES_MAX => {
-                        tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
-                    }
+                    Err(meta::Error::Store(StoreError::Busy(_))) if attempt < TRIES_MAX => pause(attempt).await,
                     outcome => return outcome,
                 }
             }
@@ -82,13 +80,27 @@ impl Pg {
         command: &C,
         work: for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, meta::Result<T>>,
     ) -> meta::Result<T> {
-        let mut tx = Tx::Pg(client(&self.pool).await?);
+        let mut tx = Tx::Pg(Lease::for_reads(client(&self.pool).await?));
         work(command, &mut tx).await
     }
 
+    /// Runs several statements as one transaction; again, if replicas got into each other's way.
     pub(crate) async fn batch(&self, text: &str) -> meta::Result<()> {
-        client(&self.pool).await?.batch_execute(text).await.map_err(pg_error)
+        for attempt in 0.. {
+            let lease = Lease::begin(client(&self.pool).await?, Isolation::ReadCommitted.begin()).await?;
+            let outcome = lease.run(text).await;
+            let ended = lease.end(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
+            match outcome.and(ended) {
+                Err(meta::Error::Store(StoreError::Busy(_))) if attempt < TRIES_MAX => pause(attempt).await,
+                outcome => return outcome,
+            }
+        }
+        Ok(())
     }
+}
+
+async fn pause(attempt: u32) {
+    tokio::time::sleep(Duration::from_millis(1 << attempt.min(6))).await;
 }
 
 async fn client(pool: &Pool) -> meta::Result<deadpool_postgres::Object> {
@@ -101,16 +113,9 @@ async fn try_once<C, T>(
     command: &C,
     work: for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, meta::Result<T>>,
 ) -> meta::Result<T> {
-    let client = client(pool).await?;
-    client.batch_execute(isolation.begin()).await.map_err(pg_error)?;
-    let mut tx = Tx::Pg(client);
+    let mut tx = Tx::Pg(Lease::begin(client(pool).await?, isolation.begin()).await?);
     let outcome = work(command, &mut tx).await;
-    let Tx::Pg(client) = tx else { return outcome };
-    let ended = client.batch_execute(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
-    if let Err(error) = ended {
-        // Unknown state: never hand this connection to anybody else.
-        drop(deadpool_postgres::Object::take(client));
-        return outcome.and(Err(pg_error(error)));
-    }
-    outcome
+    let Tx::Pg(lease) = tx else { return outcome };
+    let ended = lease.end(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
+    outcome.and_then(|value| ended.map(|()| value))
 }

@@ -1,6 +1,7 @@
 //! Repositories and their labels.
 
 use funaya_ports::{
+    StoreError,
     audit::Batch,
     meta::{CreateRepository, DeleteRepository, Mutability, Refusal, Repository, Result},
 };
@@ -27,8 +28,9 @@ pub(crate) mod sql {
         TOMBSTONE = "INSERT INTO tombstones (rid, repo_id, man_id, deleted_at, purge_at) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (rid, repo_id, man_id, deleted_at) DO NOTHING";
         EXPIRE_UPLOADS = "UPDATE uploads SET expires_at = 0 WHERE rid = $1 AND repo_id = $2";
-        SET_MUTABILITY = "UPDATE repositories SET mutability = $3, ver = ver + 1 WHERE rid = $1 AND repo_id = $2";
-        LOCK = "UPDATE repositories SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2";
+        SET_MUTABILITY = "UPDATE repositories SET mutability = $3, ver = ver + 1
+            WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0";
+        LOCK = "UPDATE repositories SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0";
         TAGS = "SELECT key, value FROM resource_tags WHERE rid = $1 AND repo_id = $2 ORDER BY key";
         TAG_COUNT = "SELECT count(*) FROM resource_tags WHERE rid = $1 AND repo_id = $2";
         TAG_PUT = "INSERT INTO resource_tags (rid, repo_id, key, value) VALUES ($1, $2, $3, $4)
@@ -73,13 +75,32 @@ pub(crate) async fn find(tx: &mut Tx, rid: i64, name: &RepositoryName) -> Result
     read(&row.ok_or(Refusal::NoRepository)?)
 }
 
+/// Finds a repository and locks its row, so that what is read in later
+/// statements holds until the commit, on PostgreSQL too.
+pub(crate) async fn lock(tx: &mut Tx, rid: i64, name: &RepositoryName) -> Result<Found> {
+    let found = find(tx, rid, name).await?;
+    match tx.exec(&sql::LOCK, &[rid.into(), found.repo_id.into()]).await? {
+        0 => Err(changed().into()),
+        _ => Ok(found),
+    }
+}
+
+/// A row changed between two statements: the transaction runs again. Only on
+/// PostgreSQL; SQLite's transactions run one after the other.
+pub(crate) fn changed() -> StoreError {
+    StoreError::Busy("a row changed meanwhile".into())
+}
+
 pub(crate) async fn page(tx: &mut Tx, rid: i64, after: Option<&str>, limit: u32) -> Result<Vec<Repository>> {
-    let args = [rid.into(), after.unwrap_or(FIRST).into(), i64::from(limit).into()];
+    let args = [rid.into(), after.map_or(FIRST, |after| after.max(FIRST)).into(), i64::from(limit).into()];
     tx.all(&sql::PAGE, &args).await?.iter().map(|row| Ok(read(row)?.repository)).collect()
 }
 
 pub(crate) async fn create(tx: &mut Tx, (rid, command): &(i64, CreateRepository)) -> Result<()> {
     let (key, repository) = (Val::Int(*rid), &command.repository);
+    if command.tags.len() > limits::RESOURCE_TAGS_MAX {
+        return Err(Refusal::ResourceTagQuota.into());
+    }
     if tx.one(&sql::BY_NAME, &[key, repository.name.as_str().into()]).await?.is_some() {
         return Err(Refusal::RepositoryExists.into());
     }
@@ -118,7 +139,7 @@ pub(crate) async fn delete(tx: &mut Tx, (rid, command): &(i64, DeleteRepository)
     let now = Val::Int(command.now.micros());
     let force = Val::Int(i64::from(command.force));
     if tx.exec(&sql::BURY, &[key, repo_id, buried_name.as_str().into(), now, force]).await? == 0 {
-        return Err(Refusal::RepositoryNotEmpty.into());
+        return Err(changed().into());
     }
     tx.exec(&sql::COUNT_DOWN, &[key]).await?;
     tx.exec(&sql::EXPIRE_UPLOADS, &[key, repo_id]).await?;
@@ -137,7 +158,9 @@ pub(crate) struct SetMutability {
 pub(crate) async fn set_mutability(tx: &mut Tx, command: &SetMutability) -> Result<()> {
     let found = find(tx, command.rid, &command.name).await?;
     let args = [command.rid.into(), found.repo_id.into(), mutability_text(command.mutability).into()];
-    tx.exec(&sql::SET_MUTABILITY, &args).await?;
+    if tx.exec(&sql::SET_MUTABILITY, &args).await? == 0 {
+        return Err(changed().into());
+    }
     audit::add(tx, command.rid, &command.audit).await
 }
 
@@ -155,10 +178,8 @@ pub(crate) struct Retag<T> {
 }
 
 pub(crate) async fn tag(tx: &mut Tx, command: &Retag<ResourceTag>) -> Result<()> {
-    let found = find(tx, command.rid, &command.name).await?;
+    let found = lock(tx, command.rid, &command.name).await?;
     let (rid, repo_id) = (Val::Int(command.rid), Val::Int(found.repo_id));
-    // The row lock makes the count below hold on PostgreSQL too.
-    tx.exec(&sql::LOCK, &[rid, repo_id]).await?;
     for tag in &command.tags {
         tx.exec(&sql::TAG_PUT, &[rid, repo_id, tag.key().into(), tag.value().into()]).await?;
     }

@@ -35,6 +35,9 @@ use crate::{
 
 type Work<C, T> = for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, Result<T>>;
 
+/// What the collector does in one transaction on SQLite: each costs a sync of the disk.
+const COLLECTED_TOGETHER: usize = 64;
+
 enum Engine {
     Lite(Lite),
     Pg(Pg),
@@ -99,6 +102,31 @@ impl SqlStore {
         };
         self.registries.write().unwrap_or_else(PoisonError::into_inner).insert(registry.clone(), rid);
         Ok(rid)
+    }
+
+    /// Finds what is due, then works on it in small transactions, so that pushes
+    /// never wait long. What fails is left for the next round; the rest goes on.
+    async fn collect_round(&self, round: Round) -> Result<Collected> {
+        let (due, more) = self.read(&round, |round, tx| Box::pin(collect::due(tx, round))).await?;
+        let together = match self.engine {
+            Engine::Lite(_) => COLLECTED_TOGETHER,
+            // A transaction that touches one thing only cannot wait crosswise with a push.
+            Engine::Pg(_) => 1,
+        };
+        let (mut total, mut failure) = (Collected { more, ..Collected::default() }, None);
+        for batch in due.chunks(together) {
+            match self.write((round, batch.to_vec()), |command, tx| Box::pin(collect::work(tx, command))).await {
+                Ok(done) => {
+                    total.tombstones += done.tombstones;
+                    total.links += done.links;
+                    total.blobs += done.blobs;
+                    total.uploads += done.uploads;
+                    total.more |= done.more;
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(total), Err)
     }
 
     async fn layer_at(&self, registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<layers::At> {
@@ -460,8 +488,7 @@ impl MetaStore for SqlStore {
     }
 
     fn collect(&self, now: Timestamp, spans: Spans, limit: u32) -> Fut<'_, Result<Collected>> {
-        let round = Round { now, spans, limit };
-        Box::pin(self.write(round, |round, tx| Box::pin(collect::round(tx, round))))
+        Box::pin(self.collect_round(Round { now, spans, limit }))
     }
 
     fn due_trash(&self, now: Timestamp, limit: u32) -> Fut<'_, Result<Vec<StorageKey>>> {

@@ -9,7 +9,7 @@ use funaya_types::{Algorithm, RepositoryName, Timestamp, UploadId};
 
 use crate::{
     audit,
-    driver::{Row, Tx, Val, odd},
+    driver::{Row, Tx, odd},
     layers, repositories,
 };
 
@@ -26,6 +26,9 @@ pub(crate) mod sql {
                 parts = $9, last_part_short = $10, part_too_short = $11, expires_at = $12, ver = ver + 1
             WHERE rid = $1 AND upload_id = $2 AND ver = $3 AND expires_at > 0";
         TAKE = "DELETE FROM uploads WHERE rid = $1 AND upload_id = $2 AND ver = $3 AND expires_at > 0";
+        TAKE_OF = "DELETE FROM uploads
+            WHERE rid = $1 AND upload_id = $2 AND ver = $3 AND expires_at > 0 AND repo_id = $4";
+        EXPIRE = "DELETE FROM uploads WHERE rid = $1 AND upload_id = $2 AND ver = $3";
         DISCARD = "INSERT INTO trash (storage_key, rid, delete_after) VALUES ($1, $2, $3)
             ON CONFLICT (storage_key) DO NOTHING";
     }
@@ -129,14 +132,6 @@ pub(crate) async fn advance(tx: &mut Tx, (rid, command): &(i64, AdvanceUpload)) 
     }
 }
 
-async fn take(tx: &mut Tx, rid: i64, id: UploadId, version: i64) -> Result<()> {
-    let text = id.to_string();
-    match tx.exec(&sql::TAKE, &[rid.into(), text.as_str().into(), version.into()]).await? {
-        0 => Err(Refusal::UploadGone.into()),
-        _ => Ok(()),
-    }
-}
-
 async fn discard(tx: &mut Tx, rid: i64, key: &str, delete_after: Timestamp) -> Result<()> {
     tx.exec(&sql::DISCARD, &[key.into(), rid.into(), delete_after.micros().into()]).await.map(drop)
 }
@@ -148,7 +143,11 @@ pub(crate) async fn complete(tx: &mut Tx, (rid, command): &(i64, CompleteUpload)
     if command.refuse_existing && layers::linked(tx, *rid, found.repo_id, &command.blob.digest).await? {
         return Err(Refusal::LayerExists.into());
     }
-    take(tx, *rid, command.id, command.version).await?;
+    let id = command.id.to_string();
+    let upload = [(*rid).into(), id.as_str().into(), command.version.into(), found.repo_id.into()];
+    if tx.exec(&sql::TAKE_OF, &upload).await? == 0 {
+        return Err(Refusal::UploadGone.into());
+    }
     let keep_until = command.now.plus(command.spans.grace);
     let stored = layers::add_blob(tx, *rid, command.row_id, &command.blob, keep_until).await?;
     layers::link(tx, *rid, found.repo_id, &command.blob.digest, stored.blob_id, command.blob.size, keep_until).await?;
@@ -169,26 +168,27 @@ pub(crate) struct Cancel {
 }
 
 pub(crate) async fn cancel(tx: &mut Tx, command: &Cancel) -> Result<()> {
-    take(tx, command.rid, command.upload.id, command.upload.version).await?;
+    let id = command.upload.id.to_string();
+    let upload = [command.rid.into(), id.as_str().into(), command.upload.version.into()];
+    if tx.exec(&sql::TAKE, &upload).await? == 0 {
+        return Err(Refusal::UploadGone.into());
+    }
     discard(tx, command.rid, command.upload.key.as_str(), command.delete_after).await?;
     audit::add(tx, command.rid, &command.audit).await
 }
 
-/// Moves the keys of expired uploads to the trash.
-pub(crate) async fn expire(tx: &mut Tx, now: Timestamp, delete_after: Timestamp, limit: u32) -> Result<u64> {
-    let due = tx.all(&expiry::DUE, &[now.micros().into(), i64::from(limit).into()]).await?;
-    for row in &due {
-        let (rid, id, version) = (row.int(0)?, row.text(1)?, Val::Int(row.int(2)?));
-        if tx.exec(&expiry::DROP, &[rid.into(), id.as_str().into(), version]).await? > 0 {
-            discard(tx, rid, &row.text(3)?, delete_after).await?;
-        }
+/// Moves an expired upload's key to the trash, unless the upload has moved on.
+pub(crate) async fn expire(
+    tx: &mut Tx,
+    rid: i64,
+    id: &str,
+    version: i64,
+    key: &str,
+    delete_after: Timestamp,
+) -> Result<bool> {
+    let gone = tx.exec(&sql::EXPIRE, &[rid.into(), id.into(), version.into()]).await? > 0;
+    if gone {
+        discard(tx, rid, key, delete_after).await?;
     }
-    Ok(due.len() as u64)
-}
-
-pub(crate) mod expiry {
-    crate::driver::statements! {
-        DUE = "SELECT rid, upload_id, ver, storage_key FROM uploads WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
-        DROP = "DELETE FROM uploads WHERE rid = $1 AND upload_id = $2 AND ver = $3";
-    }
+    Ok(gone)
 }

@@ -40,6 +40,22 @@ pub(crate) mod sql {
         DOUBLE_OWNER = "SELECT b.blob_id FROM blobs b WHERE EXISTS
                 (SELECT 1 FROM trash t WHERE t.storage_key = b.storage_key)
             OR EXISTS (SELECT 1 FROM uploads u WHERE u.storage_key = b.storage_key) LIMIT 100";
+        DOUBLE_TRASH = "SELECT u.repo_id FROM uploads u WHERE EXISTS
+            (SELECT 1 FROM trash t WHERE t.storage_key = u.storage_key) LIMIT 100";
+        IMAGE_WITHOUT_BODY = "SELECT m.man_id FROM manifests m
+            LEFT JOIN manifest_bodies b ON b.rid = m.rid AND b.repo_id = m.repo_id AND b.man_id = m.man_id
+            WHERE b.man_id IS NULL LIMIT 100";
+        HIDDEN_IN_USE = "SELECT l.blob_id FROM repo_blobs l
+            JOIN manifest_blobs e ON e.rid = l.rid AND e.repo_id = l.repo_id AND e.blob_id = l.blob_id
+            JOIN manifests m ON m.rid = e.rid AND m.repo_id = e.repo_id AND m.man_id = e.man_id AND m.deleted_at = 0
+            WHERE l.deleted_at <> 0 LIMIT 100";
+        CHILD_DELETED = "SELECT c.child_id FROM manifest_children c
+            JOIN manifests p ON p.rid = c.rid AND p.repo_id = c.repo_id AND p.man_id = c.parent_id AND p.deleted_at = 0
+            JOIN manifests m ON m.rid = c.rid AND m.repo_id = c.repo_id AND m.man_id = c.child_id AND m.deleted_at <> 0
+            JOIN repositories r ON r.rid = c.rid AND r.repo_id = c.repo_id AND r.deleted_at = 0 LIMIT 100";
+        LINK_DIFFERS = "SELECT l.blob_id FROM repo_blobs l
+            JOIN blobs b ON b.rid = l.rid AND b.blob_id = l.blob_id
+            WHERE l.size <> b.size OR l.digest <> b.digest LIMIT 100";
         OWNED = "SELECT storage_key FROM blobs WHERE storage_key = $1
             UNION ALL SELECT storage_key FROM uploads WHERE storage_key = $1
             UNION ALL SELECT storage_key FROM trash WHERE storage_key = $1";
@@ -84,6 +100,11 @@ pub(crate) async fn broken_rows(tx: &mut Tx) -> Result<Vec<String>> {
         (&sql::CHILD_WITHOUT_IMAGE, "an index names an image that does not exist: image"),
         (&sql::WRONG_COUNT, "a repository's image count is wrong: repository"),
         (&sql::DOUBLE_OWNER, "stored bytes have two owners: blob"),
+        (&sql::DOUBLE_TRASH, "an upload's bytes are in the trash: repository"),
+        (&sql::IMAGE_WITHOUT_BODY, "an image has no manifest: image"),
+        (&sql::HIDDEN_IN_USE, "an image names a layer that was deleted from its repository: blob"),
+        (&sql::CHILD_DELETED, "an index names an image that was deleted: image"),
+        (&sql::LINK_DIFFERS, "a repository's layer differs from what is stored: blob"),
     ];
     let mut faults = Vec::new();
     for (statement, text) in checks {

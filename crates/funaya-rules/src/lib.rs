@@ -1,3 +1,4 @@
 //! Rules of images as pure functions: no store, no clock, no async.
 
 pub mod manifest;
+pub mod throttle;

@@ -4,6 +4,7 @@
 //! raw string. Pure: no I/O, no clock, no async.
 
 mod digest;
+mod endpoints;
 mod ids;
 pub mod limits;
 mod names;
@@ -12,6 +13,7 @@ mod secret;
 mod time;
 
 pub use digest::{Algorithm, BadDigest, Digest};
+pub use endpoints::{Endpoints, Host};
 pub use ids::{BadUploadId, StorageKey, UploadId};
 pub use names::{BadName, ImageTag, MediaType, Reference, RepositoryName, ResourceTag};
 pub use registry::{AccountId, BadAccountId, BadRegion, Region, Registry, RepositoryArn};

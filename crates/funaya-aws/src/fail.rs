@@ -1,0 +1,152 @@
+//! Errors of this door: AWS's names, statuses and bodies (README of the
+//! specification, "Protocol facts"; ERR-01 to ERR-22).
+
+use bytes::Bytes;
+use funaya_gate::{Denied, SignInError};
+use funaya_registry::Error;
+use funaya_wire::Fault;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(crate) struct Fail {
+    pub(crate) status: StatusCode,
+    name: &'static str,
+    message: String,
+    /// Members beside the message (`InvalidLayerPartException`, `KmsException`).
+    more: Map<String, Value>,
+}
+
+impl Fail {
+    pub(crate) fn new(name: &'static str, message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, name, message: message.into(), more: Map::new() }
+    }
+
+    /// ERR-12
+    pub(crate) fn parameter(member: &str, reason: &str) -> Self {
+        let text = format!("Invalid parameter at '{member}' failed to satisfy constraint: '{reason}'");
+        Self::new("InvalidParameterException", text)
+    }
+
+    pub(crate) fn with(mut self, member: &str, value: Value) -> Self {
+        self.more.insert(member.into(), value);
+        self
+    }
+
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn unknown_operation() -> Self {
+        Self::new("UnknownOperationException", "").status(StatusCode::NOT_FOUND)
+    }
+
+    pub(crate) fn body(mut self) -> Bytes {
+        self.more.insert("__type".into(), json!(self.name));
+        self.more.insert("message".into(), json!(self.message));
+        Value::Object(self.more).to_string().into()
+    }
+}
+
+impl From<SignInError> for Fail {
+    fn from(error: SignInError) -> Self {
+        let text = error.to_string();
+        match error {
+            SignInError::UnknownKey => Self::new("UnrecognizedClientException", text),
+            SignInError::Signature(fault) => match fault.kind() {
+                funaya_gate::SignatureKind::MissingToken => Self::new("MissingAuthenticationTokenException", text),
+                funaya_gate::SignatureKind::Incomplete => Self::new("IncompleteSignatureException", text),
+                funaya_gate::SignatureKind::Invalid => {
+                    Self::new("InvalidSignatureException", text).status(StatusCode::FORBIDDEN)
+                }
+            },
+        }
+    }
+}
+
+impl From<Fault> for Fail {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Serialization(text) => Self::new("SerializationException", text),
+            // IMG-22 names the error for a part that is too large.
+            Fault::Constraint { ref member, .. } if member == "layerPartBlob" => {
+                Self::new("InvalidLayerPartException", fault.to_string())
+            }
+            Fault::Constraint { .. } => Self::new("InvalidParameterException", fault.to_string()),
+        }
+    }
+}
+
+impl From<Denied> for Fail {
+    fn from(denied: Denied) -> Self {
+        let name = match denied {
+            Denied::NotAllowed { .. } => "AccessDeniedException",
+            Denied::Throttled => "ThrottlingException",
+        };
+        Self::new(name, denied.to_string())
+    }
+}
+
+impl From<Error> for Fail {
+    fn from(error: Error) -> Self {
+        let status = status(&error);
+        if let Error::Store(cause) = &error {
+            tracing::error!(cause = %chain(cause), "a store failed");
+        }
+        let fail = Self::new(error.name(), error.to_string()).status(status);
+        match error {
+            Error::WrongOffset { received } => fail.with("lastValidByteReceived", json!(received.saturating_sub(1))),
+            _ => fail,
+        }
+    }
+}
+
+/// No `_` arm: a new kind of error must choose.
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::NoRepository(_)
+        | Error::RepositoryExists(_)
+        | Error::RepositoryNotEmpty(_)
+        | Error::RepositoryQuota(_)
+        | Error::ImageQuota(_)
+        | Error::TagQuota
+        | Error::ResourceTagQuota
+        | Error::NoImage { .. }
+        | Error::ImageExists { .. }
+        | Error::TagImmutable { .. }
+        | Error::LayersMissing { .. }
+        | Error::ChildrenMissing { .. }
+        | Error::LayerSize(_)
+        | Error::BadManifest(_)
+        | Error::ManifestDigest { .. }
+        | Error::NoLayer { .. }
+        | Error::LayerInaccessible { .. }
+        | Error::LayerExists { .. }
+        | Error::LayerInUse(_)
+        | Error::NoUpload { .. }
+        | Error::UploadBusy(_)
+        | Error::WrongOffset { .. }
+        | Error::PartTooSmall
+        | Error::PartQuota
+        | Error::LayerTooLarge
+        | Error::EmptyUpload(_)
+        | Error::LayerDigest { .. }
+        | Error::BodyCut
+        | Error::BodyLength { .. } => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The error and what is beneath it, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

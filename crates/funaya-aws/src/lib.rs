@@ -1,0 +1,14 @@
+//! The door for the AWS CLI, SDKs and everything else that speaks AWS's protocols.
+//!
+//! A request is read whole (within limits), signed in, parsed by the generated
+//! shapes, let in by the gate, handed to the hall, and its answer converted.
+
+mod answer;
+mod door;
+mod fail;
+mod ops;
+mod paging;
+mod routes;
+
+pub use door::{Door, Request};
+pub use routes::route_table;

@@ -1,0 +1,92 @@
+//! Operations, and the ECR actions that each one needs (API-73).
+
+use funaya_gate::{
+    Action as _, Operation as Allowed,
+    action::{
+        BatchCheckLayerAvailability, BatchDeleteImage, BatchGetImage, CompleteLayerUpload, CreateRepository,
+        DeleteRepository, DescribeImages, DescribeRegistry, DescribeRepositories, GetAuthorizationToken,
+        GetDownloadUrlForLayer, InitiateLayerUpload, ListImageReferrers, ListImages, ListTagsForResource, PutImage,
+        PutImageTagMutability, TagResource, UntagResource, UploadLayerPart,
+    },
+};
+use funaya_wire::ecr::Operation;
+
+/// The actions of a built operation; `None`: known, but answered with an honest error (API-72).
+pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
+    Some(match operation {
+        Operation::BatchCheckLayerAvailability => &[BatchCheckLayerAvailability::OPERATION],
+        Operation::BatchDeleteImage => &[BatchDeleteImage::OPERATION],
+        Operation::BatchGetImage => &[BatchGetImage::OPERATION],
+        Operation::CompleteLayerUpload => &[CompleteLayerUpload::OPERATION],
+        Operation::CreateRepository => &[CreateRepository::OPERATION, TagResource::OPERATION],
+        Operation::DeleteRepository => &[DeleteRepository::OPERATION],
+        Operation::DescribeImages => &[DescribeImages::OPERATION],
+        Operation::DescribeRegistry => &[DescribeRegistry::OPERATION],
+        Operation::DescribeRepositories => &[DescribeRepositories::OPERATION],
+        Operation::GetAuthorizationToken => &[GetAuthorizationToken::OPERATION],
+        Operation::GetDownloadUrlForLayer => &[GetDownloadUrlForLayer::OPERATION],
+        Operation::InitiateLayerUpload => &[InitiateLayerUpload::OPERATION],
+        Operation::ListImageReferrers => &[ListImageReferrers::OPERATION],
+        Operation::ListImages => &[ListImages::OPERATION],
+        Operation::ListTagsForResource => &[ListTagsForResource::OPERATION],
+        Operation::PutImage => &[PutImage::OPERATION],
+        Operation::PutImageTagMutability => &[PutImageTagMutability::OPERATION],
+        Operation::TagResource => &[TagResource::OPERATION],
+        Operation::UntagResource => &[UntagResource::OPERATION],
+        Operation::UploadLayerPart => &[UploadLayerPart::OPERATION],
+        Operation::BatchGetRepositoryScanningConfiguration
+        | Operation::CreatePullThroughCacheRule
+        | Operation::CreateRepositoryCreationTemplate
+        | Operation::DeleteLifecyclePolicy
+        | Operation::DeletePullThroughCacheRule
+        | Operation::DeleteRegistryPolicy
+        | Operation::DeleteRepositoryCreationTemplate
+        | Operation::DeleteRepositoryPolicy
+        | Operation::DeleteSigningConfiguration
+        | Operation::DeregisterPullTimeUpdateExclusion
+        | Operation::DescribeImageReplicationStatus
+        | Operation::DescribeImageScanFindings
+        | Operation::DescribeImageSigningStatus
+        | Operation::DescribePullThroughCacheRules
+        | Operation::DescribeRepositoryCreationTemplates
+        | Operation::GetAccountSetting
+        | Operation::GetLifecyclePolicy
+        | Operation::GetLifecyclePolicyPreview
+        | Operation::GetRegistryPolicy
+        | Operation::GetRegistryScanningConfiguration
+        | Operation::GetRepositoryPolicy
+        | Operation::GetSigningConfiguration
+        | Operation::ListPullTimeUpdateExclusions
+        | Operation::PutAccountSetting
+        | Operation::PutImageScanningConfiguration
+        | Operation::PutLifecyclePolicy
+        | Operation::PutRegistryPolicy
+        | Operation::PutRegistryScanningConfiguration
+        | Operation::PutReplicationConfiguration
+        | Operation::PutSigningConfiguration
+        | Operation::RegisterPullTimeUpdateExclusion
+        | Operation::SetRepositoryPolicy
+        | Operation::StartImageScan
+        | Operation::StartLifecyclePolicyPreview
+        | Operation::UpdateImageStorageClass
+        | Operation::UpdatePullThroughCacheRule
+        | Operation::UpdateRepositoryCreationTemplate
+        | Operation::ValidatePullThroughCacheRule => return None,
+    })
+}
+
+/// The table of operations and actions as text, one line each: a golden file checks it.
+pub fn route_table() -> String {
+    Operation::ALL
+        .iter()
+        .map(|operation| {
+            let cell = match actions(*operation) {
+                Some(actions) => {
+                    actions.iter().map(|a| format!("ecr:{}", a.iam_action())).collect::<Vec<_>>().join(", ")
+                }
+                None => format!("ecr:{} (not built: answers an error)", operation.name()),
+            };
+            format!("| `{}` | {cell} |\n", operation.name())
+        })
+        .collect()
+}

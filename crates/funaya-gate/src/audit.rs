@@ -1,0 +1,81 @@
+//! The audit log's queue: records of reads and of refused calls.
+//!
+//! Records of changes are committed with the change and don't come here. Those
+//! that do are written within a quarter of a second; a crash may lose as much (D8).
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use funaya_ports::{
+    audit::{Entry, pack},
+    meta::MetaStore,
+};
+use tokio::sync::mpsc;
+
+/// Records that may wait; beyond that, calls wait.
+const QUEUE: usize = 16 * 1024;
+const FLUSH_EVERY: Duration = Duration::from_millis(250);
+/// Records of one transaction.
+const FLUSH_MAX: usize = 4 * 1024;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Where records are put.
+#[derive(Clone)]
+pub struct AuditLog {
+    queue: mpsc::Sender<Entry>,
+}
+
+/// Writes the queue to the store.
+pub struct AuditWriter {
+    queue: mpsc::Receiver<Entry>,
+}
+
+impl AuditLog {
+    /// A queue and its writer.
+    pub fn new() -> (Self, AuditWriter) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self { queue: sender }, AuditWriter { queue: receiver })
+    }
+
+    /// Puts a record; waits while the queue is full, so that none is dropped.
+    pub(crate) async fn put(&self, entry: Entry) {
+        if let Err(mpsc::error::TrySendError::Full(entry)) = self.queue.try_send(entry) {
+            // The writer is gone only at the end of the process.
+            let _ = self.queue.send(entry).await;
+        }
+    }
+}
+
+impl AuditWriter {
+    /// Writes until `stop` is ready, and then what is left.
+    pub async fn run(mut self, store: Arc<dyn MetaStore>, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut entries = Vec::with_capacity(64);
+        loop {
+            let came = tokio::select! {
+                () = &mut stop => break,
+                came = self.queue.recv_many(&mut entries, FLUSH_MAX) => came,
+            };
+            if came == 0 {
+                return;
+            }
+            write(&*store, std::mem::take(&mut entries)).await;
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep(FLUSH_EVERY) => {}
+            }
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut entries, FLUSH_MAX).await > 0 {
+            write(&*store, std::mem::take(&mut entries)).await;
+        }
+    }
+}
+
+/// Tries until the store takes the records: a full disk must not lose them.
+async fn write(store: &dyn MetaStore, entries: Vec<Entry>) {
+    let batches = pack(entries);
+    while let Err(error) = store.append_audit(batches.clone()).await {
+        tracing::error!(%error, "audit records can't be written yet");
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}

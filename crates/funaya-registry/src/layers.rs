@@ -1,0 +1,124 @@
+//! Layers: availability, reading, mounting, deleting.
+
+use funaya_gate::{
+    Download, Permit,
+    action::{BatchCheckLayerAvailability, BatchDeleteImage, GetDownloadUrlForLayer, InitiateLayerUpload},
+};
+use funaya_ports::{
+    blobs::{ByteStream, StoredBlob},
+    meta::{self, Layer, Mount},
+};
+use funaya_rules::manifest::DOCKER_LAYER;
+use funaya_types::{Digest, RepositoryName};
+use serde_json::json;
+
+use crate::{Error, Registries, error::Context, repositories::only_store};
+
+/// A layer that is in a repository (IMG-26).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Availability {
+    /// Its size in bytes.
+    pub size: u64,
+    /// What a manifest called it; a Docker layer until one has.
+    pub media_type: String,
+}
+
+impl Registries {
+    /// Whether a layer is there. A yes holds for twelve hours (I4).
+    pub async fn check_layer(
+        &self,
+        permit: &Permit<BatchCheckLayerAvailability>,
+        digest: &Digest,
+    ) -> Result<Option<Availability>, Error> {
+        let place = self.place(permit.registry(), permit.target());
+        let found = self.parts.meta.promise_layer(
+            &place.registry,
+            &place.repository,
+            digest,
+            permit.now(),
+            self.parts.spans,
+        );
+        let layer = found.await.map_err(|error| Context::of(&place).error(error))?;
+        Ok(layer.map(|layer| Availability {
+            size: layer.blob.size,
+            media_type: layer.media_type.unwrap_or_else(|| DOCKER_LAYER.into()),
+        }))
+    }
+
+    /// Finds a layer to read.
+    pub async fn layer(&self, permit: &Permit<GetDownloadUrlForLayer>, digest: &Digest) -> Result<Layer, Error> {
+        let place = self.place(permit.registry(), permit.target());
+        let layer = self.parts.meta.layer(&place.registry, &place.repository, digest).await;
+        layer.map_err(|error| Context::of(&place).error(error))?.ok_or(Error::NoLayer { place, digest: *digest })
+    }
+
+    /// Finds a layer that some image refers to: only such get a download URL (IMG-27).
+    pub async fn layer_of_image(&self, permit: &Permit<GetDownloadUrlForLayer>, digest: &Digest) -> Result<(), Error> {
+        self.layer(permit, digest).await?;
+        let place = self.place(permit.registry(), permit.target());
+        let in_use = self.parts.meta.layer_in_use(&place.registry, &place.repository, digest).await;
+        if in_use.map_err(|error| Context::of(&place).error(error))? {
+            Ok(())
+        } else {
+            Err(Error::LayerInaccessible { place, digest: *digest })
+        }
+    }
+
+    /// The layer that a checked download URL names.
+    pub async fn download(&self, download: &Download) -> Result<Option<StoredBlob>, Error> {
+        self.parts.meta.blob(download.registry(), download.digest()).await.map_err(only_store)
+    }
+
+    /// Verified bytes of a layer that was found before.
+    pub async fn read(&self, blob: &StoredBlob, offset: u64, length: u64) -> Result<ByteStream, Error> {
+        Ok(self.parts.blobs.read(blob, offset, length).await?)
+    }
+
+    /// Which repositories hold a layer, for a mount that names none. Each still
+    /// needs a permit before it is told to anybody.
+    pub async fn holders(
+        &self,
+        permit: &Permit<InitiateLayerUpload>,
+        digest: &Digest,
+    ) -> Result<Vec<RepositoryName>, Error> {
+        const LOOKED_AT_MAX: u32 = 100;
+        self.parts.meta.layer_holders(permit.registry(), digest, LOOKED_AT_MAX).await.map_err(only_store)
+    }
+
+    /// Makes a layer that `source` permits to read a layer of this repository; false if
+    /// it is not there.
+    pub async fn mount(
+        &self,
+        permit: &Permit<InitiateLayerUpload>,
+        source: &Permit<GetDownloadUrlForLayer>,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let place = self.place(permit.registry(), permit.target());
+        if source.registry() != permit.registry() {
+            return Ok(false);
+        }
+        let command = Mount {
+            registry: place.registry.clone(),
+            target: place.repository.clone(),
+            source: source.target().clone(),
+            digest: *digest,
+            now: permit.now(),
+            spans: self.parts.spans,
+            audit: permit.record(json!({"layerDigest": digest.to_string()})),
+        };
+        match self.parts.meta.mount(command).await {
+            Ok(()) => Ok(true),
+            Err(meta::Error::Refused(meta::Refusal::NoLayer)) => Ok(false),
+            Err(error) => Err(Context::of(&place).error(error)),
+        }
+    }
+
+    /// Takes a layer out of a repository, unless an image refers to it.
+    pub async fn delete_layer(&self, permit: &Permit<BatchDeleteImage>, digest: &Digest) -> Result<(), Error> {
+        let place = self.place(permit.registry(), permit.target());
+        let record = permit.record(json!({"layerDigest": digest.to_string()}));
+        let deleted =
+            self.parts.meta.delete_layer(&place.registry, &place.repository, digest, permit.now(), record).await;
+        deleted.map_err(|error| Context { digest: Some(*digest), ..Context::of(&place) }.error(error))
+    }
+}

@@ -1,0 +1,158 @@
+//! Upkeep: collecting what nothing needs, and verifying what is stored (D5, D13).
+
+use funaya_gate::Upkeep;
+use funaya_ports::{StoreError, blobs::StoredBlob};
+use funaya_rules::manifest;
+use funaya_types::Timestamp;
+use futures_util::StreamExt as _;
+
+use crate::{Error, Registries, repositories::only_store};
+
+/// What one run of the collector did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Deleted images and repositories purged.
+    pub tombstones: u64,
+    /// Links from repositories to layers dropped.
+    pub links: u64,
+    /// Blobs dropped.
+    pub blobs: u64,
+    /// Uploads expired.
+    pub uploads: u64,
+    /// Objects whose bytes were deleted.
+    pub objects: u64,
+}
+
+impl Tidied {
+    /// Whether nothing was done.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Something stored that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault(pub String);
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Rows looked at by one transaction: short ones, so that pushes don't wait.
+const ROUND: u32 = 200;
+
+impl Registries {
+    /// Collects until nothing is due.
+    pub async fn collect(&self, _: Upkeep, now: Timestamp) -> Result<Tidied, Error> {
+        let mut tidied = Tidied::default();
+        loop {
+            let round = self.parts.meta.collect(now, self.parts.spans, ROUND).await.map_err(only_store)?;
+            tidied.tombstones += round.tombstones;
+            tidied.links += round.links;
+            tidied.blobs += round.blobs;
+            tidied.uploads += round.uploads;
+            if !round.more {
+                break;
+            }
+        }
+        loop {
+            let due = self.parts.meta.due_trash(now, ROUND).await.map_err(only_store)?;
+            let count = due.len();
+            for key in &due {
+                self.parts.blobs.delete(key).await?;
+            }
+            self.parts.meta.forget_trash(due).await.map_err(only_store)?;
+            tidied.objects += count as u64;
+            if count < ROUND as usize {
+                return Ok(tidied);
+            }
+        }
+    }
+
+    /// Drops audit records older than `before`.
+    pub async fn prune_audit(&self, _: Upkeep, before: Timestamp) -> Result<u64, Error> {
+        let mut pruned = 0;
+        loop {
+            let count = self.parts.meta.prune_audit(before, ROUND).await.map_err(only_store)?;
+            pruned += count;
+            if count < u64::from(ROUND) {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    /// Reads every stored blob and calls `found` for each damaged one; returns how many were read.
+    pub async fn scrub(&self, _: Upkeep, mut found: impl FnMut(Fault)) -> Result<u64, Error> {
+        let (mut after, mut read) = ((0, 0), 0);
+        loop {
+            let page = self.parts.meta.all_blobs(after, ROUND).await.map_err(only_store)?;
+            let Some((last, _)) = page.last() else { return Ok(read) };
+            after = *last;
+            for (_, blob) in &page {
+                read += 1;
+                if let Some(fault) = self.scrub_one(blob).await? {
+                    found(fault);
+                }
+            }
+        }
+    }
+
+    /// A blob's segments prove themselves; its key proves digest and size. So
+    /// reading it through is enough to know that it is whole.
+    async fn scrub_one(&self, blob: &StoredBlob) -> Result<Option<Fault>, Error> {
+        let mut bytes = 0;
+        let mut stream = match self.parts.blobs.read(blob, 0, blob.size).await {
+            Ok(stream) => stream,
+            Err(StoreError::Damaged(what)) => return Ok(Some(Fault(what))),
+            Err(error) => return Err(error.into()),
+        };
+        while let Some(piece) = stream.next().await {
+            match piece {
+                Ok(piece) => bytes += piece.len() as u64,
+                Err(StoreError::Damaged(what)) => return Ok(Some(Fault(what))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((bytes != blob.size).then(|| Fault(format!("{} ({bytes} of {} bytes)", blob.digest, blob.size))))
+    }
+
+    /// Checks every row against every byte: blobs, manifests, the rows between them, and
+    /// objects that no row owns. Returns how many blobs and manifests were read.
+    pub async fn verify(&self, upkeep: Upkeep, mut found: impl FnMut(Fault)) -> Result<(u64, u64), Error> {
+        let blobs = self.scrub(upkeep, &mut found).await?;
+        let manifests = self.verify_manifests(&mut found).await?;
+        for text in self.parts.meta.broken_rows().await.map_err(only_store)? {
+            found(Fault(text));
+        }
+        for shard in self.parts.blobs.shards().await? {
+            let keys = self.parts.blobs.list(&shard).await?;
+            let unowned = self.parts.meta.unowned(keys).await.map_err(only_store)?;
+            if unowned.is_empty() {
+                continue;
+            }
+            // One that the collector has just deleted is no fault.
+            let still_there = self.parts.blobs.list(&shard).await?;
+            for key in unowned.into_iter().filter(|key| still_there.contains(key)) {
+                found(Fault(format!("object {key} belongs to nothing")));
+            }
+        }
+        Ok((blobs, manifests))
+    }
+
+    async fn verify_manifests(&self, found: &mut impl FnMut(Fault)) -> Result<u64, Error> {
+        let (mut after, mut read) = ((0, 0, 0), 0);
+        loop {
+            let page = self.parts.meta.all_manifests(after, ROUND).await.map_err(only_store)?;
+            let Some(last) = page.last() else { return Ok(read) };
+            after = last.place;
+            for row in &page {
+                read += 1;
+                if manifest::digest(&row.body, &row.media_type, row.digest.algorithm()) != row.digest {
+                    found(Fault(format!("{} (its manifest in {})", row.digest, row.repository)));
+                }
+            }
+        }
+    }
+}

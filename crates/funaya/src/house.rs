@@ -1,0 +1,135 @@
+//! The wiring: gate, hall and doors over the stores.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use funaya_gate::{AuditLog, AuditWriter, Client, Gate, RootAccessKey, Sealer};
+use funaya_oci::Content;
+use funaya_ports::{Clock as _, Random};
+use funaya_registry::{Body, Parts, Registries};
+use funaya_types::{Endpoints, Registry};
+use http::{HeaderMap, StatusCode, header};
+
+use crate::{
+    data::{Data, Failed},
+    settings::Settings,
+    world::{SystemClock, SystemRandom},
+};
+
+/// The whole house.
+pub(crate) struct House {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) hall: Arc<Registries>,
+    oci: funaya_oci::Door,
+    aws: funaya_aws::Door,
+    clock: Arc<SystemClock>,
+    test_clock: bool,
+    /// Kept open as long as the house stands.
+    pub(crate) data: Data,
+}
+
+/// Longest user agent that is recorded.
+const USER_AGENT_MAX: usize = 256;
+
+impl House {
+    pub(crate) fn build(settings: &Settings, data: Data, public_url: String) -> Result<(Self, AuditWriter), Failed> {
+        let (audit, writer) = AuditLog::new();
+        let clock = Arc::new(SystemClock::default());
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let unusable = "the root key can't be used";
+        let (id, secret) = data.root_access_key.clone();
+        let gate = Gate::new(funaya_gate::Settings {
+            default_registry: Registry { account: data.account, region: settings.region.clone() },
+            regions: settings.regions.clone(),
+            root: RootAccessKey { account: data.account, id, secret },
+            root_key: data.root_key,
+            throttled: settings.throttled,
+            clock: clock.clone(),
+            random: random.clone(),
+            audit,
+        });
+        let gate = Arc::new(gate.ok_or(unusable)?);
+        let hall = Arc::new(Registries::new(Parts {
+            meta: data.meta.clone(),
+            blobs: data.blobs.clone(),
+            random: random.clone(),
+            endpoints: Endpoints { suffix: settings.suffix.clone(), public_url },
+            spans: settings.spans,
+            create_on_push: settings.create_on_push.clone(),
+        }));
+        let tokens = Sealer::new(&data.root_key, "paging tokens", random).ok_or(unusable)?;
+        let house = Self {
+            oci: funaya_oci::Door::new(gate.clone(), hall.clone(), settings.redirect),
+            aws: funaya_aws::Door::new(gate.clone(), hall.clone(), tokens),
+            gate,
+            hall,
+            clock,
+            test_clock: settings.test_clock,
+            data,
+        };
+        Ok((house, writer))
+    }
+
+    /// Answers one request: to which door it goes is a matter of its path.
+    pub(crate) async fn answer(&self, request: http::Request<Body>, source_ip: IpAddr) -> http::Response<Content> {
+        if is_ambiguous(request.headers()) {
+            return text(StatusCode::BAD_REQUEST, "the request has two lengths");
+        }
+        let path = request.uri().path();
+        match path {
+            "/healthz" => return text(StatusCode::OK, "ok"),
+            "/readyz" => return self.ready().await,
+            "/_test/clock" if self.test_clock => return self.move_clock(request.uri().query()),
+            _ => {}
+        }
+        let client = self.client(&request, source_ip);
+        if path == "/v2" || path.starts_with("/v2/") || path.starts_with("/v1/") || path.starts_with("/v0/") {
+            return self.oci.answer(funaya_oci::Request { http: request, client }).await;
+        }
+        if funaya_oci::Door::is_download(path) {
+            return self.oci.answer_download(funaya_oci::Request { http: request, client }).await;
+        }
+        self.aws.answer(funaya_aws::Request { http: request, client }).await.map(Content::Whole)
+    }
+
+    fn client(&self, request: &http::Request<Body>, source_ip: IpAddr) -> Client {
+        let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Client {
+            source_ip,
+            user_agent: agent.unwrap_or_default().chars().take(USER_AGENT_MAX).collect(),
+            request_id: self.gate.request_id(),
+            at: self.clock.now(),
+        }
+    }
+
+    /// Ready: the metadata store answers.
+    async fn ready(&self) -> http::Response<Content> {
+        match self.data.meta.setting("account").await {
+            Ok(_) => text(StatusCode::OK, "ready"),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the metadata store does not answer"),
+        }
+    }
+
+    fn move_clock(&self, query: Option<&str>) -> http::Response<Content> {
+        let seconds = query.and_then(|query| query.strip_prefix("advance=")?.parse().ok());
+        match seconds {
+            Some(seconds) => {
+                self.clock.advance(seconds);
+                text(StatusCode::OK, "moved")
+            }
+            None => text(StatusCode::BAD_REQUEST, "say ?advance=SECONDS"),
+        }
+    }
+}
+
+/// Two lengths in one request are how requests are smuggled.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    lengths > 1 || lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+fn text(status: StatusCode, text: &'static str) -> http::Response<Content> {
+    let mut response = http::Response::new(Content::Whole(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,166 @@
+//! Operator commands: done by the server that runs on the data folder, or else here.
+
+use std::{io::Write as _, process::ExitCode, sync::Arc};
+
+use funaya_gate::Gate;
+use funaya_ports::audit;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    cli::Format,
+    control,
+    data::{Data, Failed},
+    house::House,
+    serve,
+    settings::Settings,
+};
+
+/// What an operator asks for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Task {
+    Credentials(Format),
+    Verify,
+    Scrub,
+    Gc,
+    Audit,
+}
+
+/// Takes lines of output.
+pub(crate) type Lines = tokio::sync::mpsc::Sender<String>;
+
+pub(crate) fn run(settings: Settings, task: Task) -> Result<ExitCode, Failed> {
+    serve::runtime()?.block_on(async {
+        if let Some(done) = control::ask(&settings.data, task).await? {
+            return Ok(done);
+        }
+        let public_url = settings.public_url.clone().unwrap_or_else(|| {
+            let scheme = if settings.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", settings.listen[0])
+        });
+        let data = Data::open(&settings).await?;
+        let (house, _) = House::build(&settings, data, public_url)?;
+        let (lines, mut out) = tokio::sync::mpsc::channel(256);
+        let done = tokio::spawn(async move { perform(&house, task, lines).await });
+        while let Some(line) = out.recv().await {
+            writeln!(std::io::stdout(), "{line}")?;
+        }
+        Ok(done.await?)
+    })
+}
+
+/// Does a task and tells whether it went well: exit code 0, or 1.
+pub(crate) async fn perform(house: &House, task: Task, lines: Lines) -> ExitCode {
+    let outcome = match task {
+        Task::Credentials(format) => credentials(house, format, &lines).await,
+        Task::Verify => verify(house, &lines).await,
+        Task::Scrub => scrub(house, &lines).await,
+        Task::Gc => gc(house, &lines).await,
+        Task::Audit => print_audit(house, &lines).await,
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&lines, format!("failed: {error}")).await;
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<bool, Failed>;
+
+async fn say(lines: &Lines, text: String) {
+    // Nobody reads any more: nothing to tell.
+    let _ = lines.send(text).await;
+}
+
+async fn credentials(house: &House, format: Format, lines: &Lines) -> Outcome {
+    let (id, secret) = &house.data.root_access_key;
+    let registry = house.gate.default_registry();
+    let endpoints = house.hall.endpoints();
+    let api = match &endpoints.suffix {
+        Some(suffix) => format!("https://api.ecr.{}.{suffix}", registry.region),
+        None => endpoints.public_url.clone(),
+    };
+    let url = endpoints.registry_url(registry);
+    let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
+    let text = match format {
+        Format::Env => format!(
+            "unset AWS_PROFILE AWS_SESSION_TOKEN\nexport AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY={}\n\
+             export AWS_REGION={region}\nexport AWS_DEFAULT_REGION={region}\nexport AWS_ENDPOINT_URL_ECR={api}\n\
+             export FUNAYA_ACCOUNT_ID={}\nexport FUNAYA_REGISTRY={host}",
+            secret.expose(),
+            registry.account,
+            region = registry.region,
+        ),
+        Format::Process => json!({"Version": 1, "AccessKeyId": id, "SecretAccessKey": secret.expose()}).to_string(),
+        Format::Json => json!({
+            "accessKeyId": id,
+            "secretAccessKey": secret.expose(),
+            "accountId": registry.account.as_str(),
+            "region": registry.region.as_str(),
+            "endpointUrl": api,
+            "registry": host,
+            "registryAuthorization": registry_authorization(&house.gate),
+        })
+        .to_string(),
+    };
+    say(lines, text).await;
+    Ok(true)
+}
+
+/// What a registry client sends as `Authorization: Basic …`, good for twelve hours.
+fn registry_authorization(gate: &Gate) -> String {
+    gate.issue_root_token().authorization
+}
+
+async fn verify(house: &House, lines: &Lines) -> Outcome {
+    let mut faults = Vec::new();
+    let (blobs, manifests) = house.hall.verify(house.gate.upkeep(), |fault| faults.push(fault.to_string())).await?;
+    report(lines, &faults, format!("verified {blobs} blobs and {manifests} manifests")).await
+}
+
+async fn scrub(house: &House, lines: &Lines) -> Outcome {
+    let mut faults = Vec::new();
+    let blobs = house.hall.scrub(house.gate.upkeep(), |fault| faults.push(fault.to_string())).await?;
+    report(lines, &faults, format!("read {blobs} blobs")).await
+}
+
+async fn report(lines: &Lines, faults: &[String], summary: String) -> Outcome {
+    for fault in faults {
+        say(lines, format!("damaged: {fault}")).await;
+    }
+    say(lines, format!("{summary}: {} damaged", faults.len())).await;
+    Ok(faults.is_empty())
+}
+
+async fn gc(house: &House, lines: &Lines) -> Outcome {
+    let tidied = house.hall.collect(house.gate.upkeep(), house.gate.now()).await?;
+    let text = format!(
+        "removed {} deleted images and repositories, {} layer links, {} blobs, {} uploads, {} objects",
+        tidied.tombstones, tidied.links, tidied.blobs, tidied.uploads, tidied.objects
+    );
+    say(lines, text).await;
+    Ok(true)
+}
+
+async fn print_audit(house: &House, lines: &Lines) -> Outcome {
+    let mut after = (i64::MIN, String::new());
+    loop {
+        let page = house.data.meta.audit(after.clone(), 100).await?;
+        let Some((_, last, _)) = page.last() else { return Ok(true) };
+        after = last.clone();
+        for (registry, _, body) in &page {
+            for record in audit::unpack(registry, body)? {
+                say(lines, record.to_string()).await;
+            }
+        }
+    }
+}
+
+/// For the control socket: the same, over a shared house.
+pub(crate) fn spawn(house: Arc<House>, task: Task, lines: Lines) -> tokio::task::JoinHandle<bool> {
+    tokio::spawn(async move { perform(&house, task, lines).await == ExitCode::SUCCESS })
+}

@@ -1,0 +1,243 @@
+//! `funaya serve`: listeners, connections, workers, shutdown.
+
+use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use funaya_registry::Body;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    body::{self, Outgoing},
+    control,
+    data::{Data, Failed},
+    house::House,
+    settings::Settings,
+    tls,
+};
+
+/// A client must have sent its headers, or ended its handshake, within this.
+const HEADERS_MAX: Duration = Duration::from_secs(10);
+/// A client that takes nothing for so long is given up.
+const SEND_IDLE_MAX: u32 = 60_000;
+/// Open requests may go on for so long after a signal to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Threads for disk work; each upload and cold read uses one at a time.
+const BLOCKING_THREADS: usize = 64;
+
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+}
+
+pub(crate) fn run(settings: Settings) -> Result<ExitCode, Failed> {
+    start_log(&settings)?;
+    runtime()?.block_on(serve(settings))
+}
+
+fn start_log(settings: &Settings) -> Result<(), Failed> {
+    use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+    let wrong = |_| format!("`log`: `{}` is not a filter such as info or warn,funaya=debug", settings.log);
+    let filter: Targets = settings.log.parse().map_err(wrong)?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if settings.log_json {
+        tracing_subscriber::registry().with(filter).with(layer.json()).init();
+    } else {
+        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        tracing_subscriber::registry().with(filter).with(layer.with_ansi(colours)).init();
+    }
+    Ok(())
+}
+
+async fn serve(settings: Settings) -> Result<ExitCode, Failed> {
+    let acceptor = settings.tls.clone().map(|(cert, key)| tls::acceptor(cert, key)).transpose()?;
+    let data = Data::open(&settings).await?;
+    let mut listeners = Vec::new();
+    for address in &settings.listen {
+        let bound = TcpListener::bind(address).await;
+        listeners.push(bound.map_err(|error| format!("can't listen on {address}: {error}"))?);
+    }
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    let urls: Vec<String> = listeners
+        .iter()
+        .map(|listener| listener.local_addr().map(|address| format!("{scheme}://{address}")))
+        .collect::<Result<_, _>>()?;
+    let public_url = settings.public_url.clone().unwrap_or_else(|| reachable(&urls));
+    let (house, audit_writer) = House::build(&settings, data, public_url)?;
+    let house = Arc::new(house);
+    let (stop, stopped) = watch::channel(false);
+    let audit = tokio::spawn(audit_writer.run(house.data.meta.clone(), wait(stopped.clone())));
+    tokio::spawn(upkeep(house.clone(), settings.gc_interval, stopped.clone()));
+    control::listen(house.clone(), &settings)?;
+    let graceful = Arc::new(GracefulShutdown::new());
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| {
+            tokio::spawn(accept(listener, house.clone(), acceptor.clone(), graceful.clone(), stopped.clone()))
+        })
+        .collect();
+    let mut out = std::io::stdout();
+    for url in &urls {
+        writeln!(out, "funaya ready on {url}")?;
+    }
+    out.flush()?;
+    signal().await?;
+    tracing::info!("stopping: open requests may go on for {} s", DRAIN_MAX.as_secs());
+    stop.send(true)?;
+    for task in accepting {
+        task.await?;
+    }
+    if let Some(graceful) = Arc::into_inner(graceful) {
+        if tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests were cut off");
+        }
+    }
+    audit.await?;
+    control::remove(&house.data.folder);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first URL, with a name for an address that stands for all.
+fn reachable(urls: &[String]) -> String {
+    let url = urls.first().map_or("http://localhost:5000", String::as_str);
+    url.replace("://0.0.0.0:", "://localhost:").replace("://[::]:", "://localhost:")
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: stop as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The collector and the pruning of old audit records.
+async fn upkeep(house: Arc<House>, every: Duration, stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = wait(stopped.clone()) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let (now, permit) = (house.gate.now(), house.gate.upkeep());
+        match house.hall.collect(permit, now).await {
+            Ok(tidied) if tidied.is_empty() => {}
+            Ok(tidied) => tracing::info!(
+                tombstones = tidied.tombstones,
+                links = tidied.links,
+                blobs = tidied.blobs,
+                uploads = tidied.uploads,
+                objects = tidied.objects,
+                "collected"
+            ),
+            Err(error) => tracing::error!(%error, "the collector failed"),
+        }
+        if let Err(error) = house.hall.prune_audit(permit, now.minus(AUDIT_KEPT)).await {
+            tracing::error!(%error, "old audit records can't be dropped");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    house: Arc<House>,
+    acceptor: Option<TlsAcceptor>,
+    graceful: Arc<GracefulShutdown>,
+    stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = wait(stopped.clone()) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let watcher = graceful.watcher();
+                tokio::spawn(connection(stream, peer, house.clone(), acceptor.clone(), watcher));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: connections that end free some.
+                tracing::warn!(%error, "can't accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    house: Arc<House>,
+    acceptor: Option<TlsAcceptor>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Neither is needed for a connection to work.
+    let _ = stream.set_nodelay(true);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, SEND_IDLE_MAX);
+    let Some(acceptor) = acceptor else { return http1(stream, peer, house, watcher).await };
+    let Ok(Ok(stream)) = tokio::time::timeout(HEADERS_MAX, acceptor.accept(stream)).await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        http2(stream, peer, house, watcher).await;
+    } else {
+        http1(stream, peer, house, watcher).await;
+    }
+}
+
+async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: SocketAddr,
+    house: Arc<House>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request, peer, house.clone())));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, %peer, "a connection ended");
+    }
+}
+
+async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: SocketAddr,
+    house: Arc<House>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    const WINDOW: u32 = 1024 * 1024;
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(4 * WINDOW)
+        .max_frame_size(256 * 1024)
+        .max_concurrent_streams(128)
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request, peer, house.clone())));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, %peer, "a connection ended");
+    }
+}
+
+async fn answer(
+    request: http::Request<Incoming>,
+    peer: SocketAddr,
+    house: Arc<House>,
+) -> Result<http::Response<Outgoing>, std::convert::Infallible> {
+    let request: http::Request<Body> = request.map(body::incoming);
+    Ok(house.answer(request, peer.ip()).await.map(Outgoing::from))
+}

@@ -1,0 +1,291 @@
+//! Settings: raw options from flags, environment and file, then resolved ones.
+//!
+//! A flag wins over the environment, the environment over the file. Each
+//! setting has one name in all three: `--tls-cert`, `FUNAYA_TLS_CERT`, `tls-cert`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use funaya_gate::Regions;
+use funaya_oci::Redirect;
+use funaya_ports::meta::Spans;
+use funaya_registry::Pattern;
+use funaya_types::{AccountId, Region};
+use serde::Deserialize;
+
+/// Settings as they were given.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Options {
+    /// File of settings (TOML)
+    #[arg(long, env = "FUNAYA_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// Folder of the database, the blobs and the root key
+    #[arg(long, env = "FUNAYA_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address to listen on; may be given more than once; port 0 picks one
+    #[arg(long, env = "FUNAYA_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    listen: Option<Vec<String>>,
+    /// Certificate chain (PEM); with --tls-key turns TLS on
+    #[arg(long, env = "FUNAYA_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, env = "FUNAYA_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Default account: 12 digits
+    #[arg(long, env = "FUNAYA_ACCOUNT")]
+    account: Option<String>,
+    /// Default Region
+    #[arg(long, env = "FUNAYA_REGION")]
+    region: Option<String>,
+    /// Regions served besides the default one, separated by commas; `*`: any
+    #[arg(long, env = "FUNAYA_REGIONS", value_delimiter = ',')]
+    regions: Option<Vec<String>>,
+    /// Host suffix, such as amazonaws.com
+    #[arg(long, env = "FUNAYA_SUFFIX")]
+    suffix: Option<String>,
+    /// What clients call the server by
+    #[arg(long, env = "FUNAYA_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// The root's access key id
+    #[arg(long, env = "FUNAYA_ROOT_ACCESS_KEY_ID", hide_env_values = true)]
+    root_access_key_id: Option<String>,
+    /// The root's secret access key
+    #[arg(long, env = "FUNAYA_ROOT_SECRET_ACCESS_KEY", hide_env_values = true)]
+    root_secret_access_key: Option<String>,
+    /// postgres://… instead of SQLite in the data folder
+    #[arg(long, env = "FUNAYA_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+    /// s3://bucket/prefix instead of the data folder
+    #[arg(long, env = "FUNAYA_BLOBS", value_name = "URL")]
+    blobs: Option<String>,
+    /// Repositories that a push may create, separated by commas: team/*
+    #[arg(long, env = "FUNAYA_CREATE_ON_PUSH", value_delimiter = ',')]
+    create_on_push: Option<Vec<String>>,
+    /// auto, always or never
+    #[arg(long, env = "FUNAYA_BLOB_REDIRECT")]
+    blob_redirect: Option<String>,
+    /// File of the 32-byte key that seals all others
+    #[arg(long, env = "FUNAYA_ROOT_KEY_FILE", value_name = "FILE")]
+    root_key_file: Option<PathBuf>,
+    /// ecr or off
+    #[arg(long, env = "FUNAYA_RATE_QUOTAS")]
+    rate_quotas: Option<String>,
+    /// Log filter: a level, then target=level, separated by commas
+    #[arg(long, env = "FUNAYA_LOG")]
+    log: Option<String>,
+    /// text or json
+    #[arg(long, env = "FUNAYA_LOG_FORMAT")]
+    log_format: Option<String>,
+    /// How often the collector runs, e.g. 60s
+    #[arg(long, env = "FUNAYA_GC_INTERVAL")]
+    gc_interval: Option<String>,
+    /// How long a layer that nothing refers to is kept, e.g. 24h
+    #[arg(long, env = "FUNAYA_GC_GRACE")]
+    gc_grace: Option<String>,
+    /// How long bytes outlive their row, e.g. 26h
+    #[arg(long, env = "FUNAYA_GC_TRASH")]
+    gc_trash: Option<String>,
+    /// How long what was deleted can be restored, e.g. 7d; 0s: not at all
+    #[arg(long, env = "FUNAYA_UNDO_WINDOW")]
+    undo_window: Option<String>,
+    /// Lets tests move time; loopback listeners only
+    #[arg(long, env = "FUNAYA_TEST_CLOCK", hide = true)]
+    test_clock: Option<String>,
+}
+
+/// Settings that hold together.
+pub(crate) struct Settings {
+    pub(crate) data: PathBuf,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) account: Option<AccountId>,
+    pub(crate) region: Region,
+    pub(crate) regions: Regions,
+    pub(crate) suffix: Option<String>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) root_access_key: Option<(String, String)>,
+    pub(crate) database: Option<String>,
+    pub(crate) create_on_push: Vec<Pattern>,
+    pub(crate) redirect: Redirect,
+    pub(crate) root_key_file: Option<PathBuf>,
+    pub(crate) throttled: bool,
+    pub(crate) log: String,
+    pub(crate) log_json: bool,
+    pub(crate) gc_interval: Duration,
+    pub(crate) spans: Spans,
+    pub(crate) test_clock: bool,
+}
+
+/// A setting that can't be used. `Display` is one sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadSetting(String);
+
+fn bad(text: impl Into<String>) -> BadSetting {
+    BadSetting(text.into())
+}
+
+macro_rules! fill {
+    ($into:ident from $from:ident: $($field:ident),* $(,)?) => {
+        $(if $into.$field.is_none() { $into.$field = $from.$field; })*
+    };
+}
+
+impl Options {
+    /// Adds what the file says, and checks everything.
+    pub(crate) fn resolve(mut self) -> Result<Settings, BadSetting> {
+        if let Some(path) = &self.config {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| bad(format!("the settings file `{}` can't be read: {error}", path.display())))?;
+            let file: Self = toml::from_str(&text)
+                .map_err(|error| bad(format!("the settings file `{}` is not valid: {error}", path.display())))?;
+            fill!(self from file: data, listen, tls_cert, tls_key, account, region, regions, suffix, public_url,
+                root_access_key_id, root_secret_access_key, database, blobs, create_on_push, blob_redirect,
+                root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window, test_clock);
+        }
+        let spans = self.spans()?;
+        let settings = Settings {
+            listen: self.addresses()?,
+            tls: self.tls()?,
+            region: self.region()?,
+            regions: self.regions()?,
+            root_access_key: self.root_access_key()?,
+            redirect: self.redirect()?,
+            throttled: choice("rate-quotas", self.rate_quotas.as_deref(), "ecr", &["ecr", "off"])? == "ecr",
+            log_json: choice("log-format", self.log_format.as_deref(), "text", &["text", "json"])? == "json",
+            gc_interval: duration("gc-interval", self.gc_interval.as_deref(), Duration::from_secs(60))?,
+            test_clock: matches!(self.test_clock.as_deref(), Some("1" | "true")),
+            spans,
+            account: parsed("account", self.account.as_deref())?,
+            data: self.data.unwrap_or_else(|| PathBuf::from("./funaya-data")),
+            suffix: self.suffix.filter(|suffix| !suffix.is_empty()),
+            public_url: self.public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            database: database(self.database)?,
+            create_on_push: self.create_on_push.unwrap_or_default().into_iter().map(Pattern::new).collect(),
+            root_key_file: self.root_key_file,
+            log: self.log.unwrap_or_else(|| "info".into()),
+        };
+        if self.blobs.is_some_and(|url| !url.is_empty()) {
+            return Err(bad("`blobs`: only the data folder can hold blobs in this version"));
+        }
+        settings.check()
+    }
+
+    fn addresses(&self) -> Result<Vec<SocketAddr>, BadSetting> {
+        let default = vec!["127.0.0.1:5000".to_owned()];
+        let texts = self.listen.clone().unwrap_or(default);
+        let parse = |text: &String| {
+            text.parse().map_err(|_| bad(format!("`listen`: `{text}` is not an address and port such as 127.0.0.1:5000")))
+        };
+        texts.iter().map(parse).collect()
+    }
+
+    fn tls(&self) -> Result<Option<(PathBuf, PathBuf)>, BadSetting> {
+        match (&self.tls_cert, &self.tls_key) {
+            (None, None) => Ok(None),
+            (Some(cert), Some(key)) => Ok(Some((cert.clone(), key.clone()))),
+            _ => Err(bad("`tls-cert` and `tls-key` must be given together")),
+        }
+    }
+
+    fn region(&self) -> Result<Region, BadSetting> {
+        let text = self.region.as_deref().unwrap_or("us-east-1");
+        text.parse().map_err(|error| bad(format!("`region`: `{text}`: {error}")))
+    }
+
+    fn regions(&self) -> Result<Regions, BadSetting> {
+        let mut listed = vec![self.region()?];
+        for text in self.regions.iter().flatten() {
+            if text == "*" {
+                return Ok(Regions::Any);
+            }
+            listed.push(text.parse().map_err(|error| bad(format!("`regions`: `{text}`: {error}")))?);
+        }
+        Ok(Regions::Listed(listed))
+    }
+
+    fn root_access_key(&self) -> Result<Option<(String, String)>, BadSetting> {
+        match (&self.root_access_key_id, &self.root_secret_access_key) {
+            (None, None) => Ok(None),
+            (Some(id), Some(secret)) => {
+                let valid = (3..=128).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+                if !valid || secret.len() < 8 {
+                    return Err(bad("the root access key needs an id of letters and digits and a secret of 8 or more"));
+                }
+                Ok(Some((id.clone(), secret.clone())))
+            }
+            _ => Err(bad("`root-access-key-id` and `root-secret-access-key` must be given together")),
+        }
+    }
+
+    fn redirect(&self) -> Result<Redirect, BadSetting> {
+        let text = choice("blob-redirect", self.blob_redirect.as_deref(), "auto", &["auto", "always", "never"])?;
+        // On local storage the server sends the bytes itself, so `auto` is `never`.
+        Ok(if text == "always" { Redirect::Always } else { Redirect::Never })
+    }
+
+    fn spans(&self) -> Result<Spans, BadSetting> {
+        let default = Spans::default();
+        Ok(Spans {
+            grace: duration("gc-grace", self.gc_grace.as_deref(), default.grace)?,
+            trash: duration("gc-trash", self.gc_trash.as_deref(), default.trash)?,
+            undo: duration("undo-window", self.undo_window.as_deref(), default.undo)?,
+        })
+    }
+}
+
+impl Settings {
+    fn check(self) -> Result<Self, BadSetting> {
+        if self.test_clock && self.listen.iter().any(|address| !address.ip().is_loopback()) {
+            return Err(bad("the test clock is refused with a listener that is not on the loopback interface"));
+        }
+        if let Some(url) = &self.public_url {
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                return Err(bad(format!("`public-url`: `{url}` must begin with http:// or https://")));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &str,
+    text: Option<&str>,
+) -> Result<Option<T>, BadSetting> {
+    text.map(|text| text.parse().map_err(|error| bad(format!("`{name}`: `{text}`: {error}")))).transpose()
+}
+
+fn choice<'a>(name: &str, given: Option<&'a str>, default: &'a str, all: &[&str]) -> Result<&'a str, BadSetting> {
+    let text = given.unwrap_or(default);
+    if all.contains(&text) {
+        return Ok(text);
+    }
+    Err(bad(format!("`{name}`: `{text}` is not one of {}", all.join(", "))))
+}
+
+fn database(url: Option<String>) -> Result<Option<String>, BadSetting> {
+    match url {
+        Some(url) if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
+            Err(bad("`database`: the URL must begin with postgres://"))
+        }
+        url => Ok(url),
+    }
+}
+
+/// `90s`, `15m`, `24h`, `7d`
+fn duration(name: &str, text: Option<&str>, default: Duration) -> Result<Duration, BadSetting> {
+    let Some(text) = text else { return Ok(default) };
+    let wrong = || bad(format!("`{name}`: `{text}` is not a time such as 90s, 15m, 24h or 7d"));
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(number.checked_mul(seconds).ok_or_else(wrong)?))
+}
