@@ -1,6 +1,7 @@
 //! The workshop: code generation and house rules.
 
 mod codegen;
+mod harness;
 mod tidy;
 
 use std::{
@@ -15,7 +16,11 @@ type Failure = String;
 const USAGE: &str = "\
 usage: cargo xtask <task>
   codegen [--check] [--botocore DIR]   write crates/funaya-wire from the service models, or only compare
-  tidy                                 check the house rules";
+  tidy                                 check the house rules
+  crash --kills N [--seed S]           kill a server under writers, and check every acknowledged write
+  race --rounds N [--seed S]           let writers race for one upload session
+  populate --url URL --images N        fill a repository of a running server, for measurements
+The last three take the server's program from --bin FILE (default: target/release/funaya).";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -33,6 +38,9 @@ fn run(args: &[&str]) -> Result<(), Failure> {
     match args {
         ["codegen", options @ ..] => codegen::run(&root(), options),
         ["tidy"] => tidy::run(&root()),
+        ["crash", options @ ..] => harness::crash(&harness::Options::parse(options)?),
+        ["race", options @ ..] => harness::race(&harness::Options::parse(options)?),
+        ["populate", options @ ..] => harness::populate(&harness::Options::parse(options)?),
         _ => Err(USAGE.into()),
     }
 }

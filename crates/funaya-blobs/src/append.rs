@@ -4,12 +4,7 @@
 //! and written on a blocking thread while the next one is gathered. So a slow
 //! client holds no thread, and an upload holds two batches of memory at most.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-    sync::Arc,
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
 use aws_lc_rs::aead::LessSafeKey;
 use bytes::Bytes;
@@ -174,7 +169,7 @@ impl Core {
             self.sealed = received.checked_sub(length as u64).ok_or_else(damaged)?;
             self.out.extend_from_slice(&tail[NONCE..NONCE + length]);
         }
-        if self.sealed % PLAIN as u64 != 0 {
+        if !self.sealed.is_multiple_of(PLAIN as u64) {
             return Err(damaged());
         }
         self.offset = seal::sealed_size(self.sealed);
@@ -342,4 +337,3 @@ pub(crate) fn begin(
         tail: Vec::new(),
     })
 }
-

@@ -166,8 +166,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let mut writers = self.root.writers();
-        // The map's and ours.
-        if Arc::strong_count(&self.turns) == 2 {
+        drop(std::mem::take(&mut self.turns));
+        if writers.get(&self.key).is_some_and(|turns| Arc::strong_count(turns) == 1) {
             writers.remove(&self.key);
         }
     }

@@ -59,9 +59,12 @@ impl AuditWriter {
                 return;
             }
             write(&*store, std::mem::take(&mut entries)).await;
-            tokio::select! {
-                () = &mut stop => break,
-                () = tokio::time::sleep(FLUSH_EVERY) => {}
+            if came < FLUSH_MAX / 4 {
+                // Few came: let more gather before the next commit.
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = tokio::time::sleep(FLUSH_EVERY) => {}
+                }
             }
         }
         self.queue.close();

@@ -87,9 +87,11 @@ pub(crate) enum Due {
     Upload { rid: i64, id: String, version: i64, key: String },
 }
 
+type ReadDue = fn(&Row) -> Result<Due>;
+
 /// Everything that is due, at most `limit` of each kind; `true`: there may be more.
 pub(crate) async fn due(tx: &mut Tx, round: &Round) -> Result<(Vec<Due>, bool)> {
-    let lists: [(&Statement, fn(&Row) -> Result<Due>); 4] = [
+    let lists: [(&Statement, ReadDue); 4] = [
         (&sql::DUE_TOMBSTONES, |row| {
             let (rid, repo_id, man_id, deleted_at) = (row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?);
             Ok(Due::Tombstone { rid, repo_id, man_id, deleted_at })

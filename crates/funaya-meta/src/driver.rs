@@ -92,11 +92,7 @@ impl rusqlite::ToSql for Val<'_> {
 }
 
 impl ToSql for Val<'_> {
-    fn to_sql(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self {
             Self::Int(value) if *ty == Type::INT8 => value.to_sql(ty, out),
             Self::Text(value) if *ty == Type::TEXT => value.to_sql(ty, out),
@@ -299,18 +295,97 @@ pub(crate) fn lite_error(error: rusqlite::Error) -> meta::Error {
     store.into()
 }
 
-/// Serialization failures, deadlocks and clashing inserts: the transaction may simply run again.
+/// Serialization failures, deadlocks and clashing inserts (or, of replicas that
+/// start together, tables): the transaction may simply run again.
 pub(crate) fn pg_error(error: tokio_postgres::Error) -> meta::Error {
     use tokio_postgres::error::SqlState;
+    const AGAIN: [&SqlState; 5] = [
+        &SqlState::T_R_SERIALIZATION_FAILURE,
+        &SqlState::T_R_DEADLOCK_DETECTED,
+        &SqlState::UNIQUE_VIOLATION,
+        &SqlState::DUPLICATE_OBJECT,
+        &SqlState::DUPLICATE_TABLE,
+    ];
     let store = match error.code() {
-        Some(code)
-            if [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED, &SqlState::UNIQUE_VIOLATION]
-                .contains(&code) =>
-        {
-            StoreError::Busy(error.into())
-        }
+        Some(code) if AGAIN.contains(&code) => StoreError::Busy(error.into()),
         Some(code) if *code == SqlState::DISK_FULL => StoreError::Full(error.into()),
         _ => StoreError::Failed(error.into()),
     };
     store.into()
+}
+
+/// Every statement of the crate is prepared on both engines: a wrong column, a
+/// parameter whose type PostgreSQL guesses differently, or a scan of a whole
+/// table shows here.
+#[cfg(test)]
+mod tests {
+    use funaya_testkit::start_postgres;
+
+    use super::*;
+    use crate::{
+        Isolation, SqlStore, audit, collect, images, layers, migrate, repositories, settings, uploads, verify,
+    };
+
+    /// The statements of every module, with the module's name.
+    fn all() -> Vec<(&'static str, &'static Statement)> {
+        let modules = [
+            ("audit", audit::sql::ALL),
+            ("collect", collect::sql::ALL),
+            ("images", images::sql::ALL),
+            ("layers", layers::sql::ALL),
+            ("repositories", repositories::sql::ALL),
+            ("settings", settings::sql::ALL),
+            ("uploads", uploads::sql::ALL),
+            ("verify", verify::sql::ALL),
+        ];
+        modules.iter().flat_map(|(name, list)| list.iter().map(|statement| (*name, *statement))).collect()
+    }
+
+    #[tokio::test]
+    async fn every_statement_on_postgres() {
+        let database = start_postgres();
+        SqlStore::open_postgres(database.url(), Isolation::ReadCommitted).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let known = [Type::INT8, Type::TEXT, Type::BYTEA];
+        for (module, statement) in all().into_iter().chain(migrate::sql::ALL.iter().map(|s| ("migrate", *s))) {
+            let text = statement.postgres();
+            let prepared = client.prepare(text).await.unwrap_or_else(|error| panic!("{module}: {text}: {error:?}"));
+            let columns = prepared.columns().iter().map(|column| column.type_());
+            for ty in prepared.params().iter().chain(columns) {
+                assert!(known.contains(ty), "{module}: {text}: {ty}");
+            }
+        }
+    }
+
+    /// Statements that look at whole tables, on purpose: checks of all rows, and the list of registries.
+    const SCANS: [&str; 2] = ["verify", "settings"];
+
+    #[test]
+    fn every_statement_on_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("meta.db");
+        drop(SqlStore::open_sqlite(&path).unwrap());
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let mut faults = Vec::new();
+        for (module, statement) in all() {
+            let text = statement.sqlite();
+            connection.prepare(text).unwrap_or_else(|error| panic!("{module}: {text}: {error}"));
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+            let parameters = vec![rusqlite::types::Null; explain.parameter_count()];
+            let plan =
+                explain.query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3)).unwrap();
+            let plan: Vec<String> = plan.map(Result::unwrap).collect();
+            let bad = |step: &&String| {
+                let scan = step.starts_with("SCAN ") && *step != "SCAN CONSTANT ROW" && !SCANS.contains(&module);
+                // What is found by one digest may be sorted: few repositories hold the same layer.
+                let sort = step.contains("TEMP B-TREE")
+                    && !text.contains("ORDER BY r.name")
+                    && !text.contains("e.man_id = ?3");
+                scan || sort
+            };
+            faults.extend(plan.iter().filter(bad).map(|step| format!("{module}: {step}: {text}")));
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
 }

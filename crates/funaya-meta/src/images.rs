@@ -196,8 +196,7 @@ pub(crate) async fn tag_names(tx: &mut Tx, page: &Page<String>) -> Result<Vec<St
 pub(crate) async fn referrers(tx: &mut Tx, page: &Page<(Digest, i64)>) -> Result<Vec<(Image, Vec<u8>)>> {
     let repo_id = page.repository(tx).await?;
     let (subject, after) = (page.after.0.to_bytes(), page.after.1);
-    let args =
-        [page.rid.into(), repo_id.into(), subject.as_slice().into(), after.into(), i64::from(page.limit).into()];
+    let args = [page.rid.into(), repo_id.into(), subject.as_slice().into(), after.into(), i64::from(page.limit).into()];
     tx.all(&sql::REFERRERS, &args).await?.iter().map(|row| Ok((read(row)?, row.bytes(8)?))).collect()
 }
 

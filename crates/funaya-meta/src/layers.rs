@@ -84,18 +84,20 @@ async fn find(tx: &mut Tx, at: &At) -> Result<Option<Row>> {
 }
 
 pub(crate) async fn get(tx: &mut Tx, at: &At) -> Result<Option<Layer>> {
-    let Some(row) = find(tx, at).await? else { return Ok(None) };
-    Ok(Some(Layer { blob: stored(&at.registry, &at.digest, &row)?, media_type: row.opt_text(3)? }))
+    find(tx, at).await?.map(|row| read(at, &row)).transpose()
 }
 
-/// Whether the layer, if it is there, will stay for half the grace: an image
+fn read(at: &At, row: &Row) -> Result<Layer> {
+    Ok(Layer { blob: stored(&at.registry, &at.digest, row)?, media_type: row.opt_text(3)? })
+}
+
+/// The layer, and whether it will stay for half the grace as it is: an image
 /// refers to it, or it was touched lately (I4).
-pub(crate) async fn is_safe(tx: &mut Tx, at: &At, now: Timestamp, spans: Spans) -> Result<bool> {
-    let Some(row) = find(tx, at).await? else { return Ok(true) };
-    if row.int(4)? >= now.plus(spans.grace / 2).micros() {
-        return Ok(true);
-    }
-    has_edge(tx, at.rid, row.int(5)?, row.int(6)?).await
+pub(crate) async fn look(tx: &mut Tx, at: &At, now: Timestamp, spans: Spans) -> Result<Option<(Layer, bool)>> {
+    let Some(row) = find(tx, at).await? else { return Ok(None) };
+    let touched = row.int(4)? >= now.plus(spans.grace / 2).micros();
+    let safe = touched || has_edge(tx, at.rid, row.int(5)?, row.int(6)?).await?;
+    Ok(Some((read(at, &row)?, safe)))
 }
 
 pub(crate) async fn has_edge(tx: &mut Tx, rid: i64, repo_id: i64, blob_id: i64) -> Result<bool> {

@@ -14,8 +14,6 @@ mod layers;
 mod lite;
 mod migrate;
 mod pg;
-#[cfg(test)]
-mod prepare;
 mod repositories;
 mod settings;
 mod store;

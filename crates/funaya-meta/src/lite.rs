@@ -9,7 +9,7 @@ use std::{
 };
 
 use funaya_ports::{Fut, StoreError, meta};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::oneshot;
 
 use crate::driver::{Tx, lite_error};
@@ -152,6 +152,8 @@ fn connect(path: &Path, writer: bool) -> meta::Result<Connection> {
     };
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(lite_error)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    // Plans that don't depend on bound values: else SQLite plans anew at every bind.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(lite_error)?;
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(lite_error)?;
     if writer {
         connection
@@ -220,4 +222,106 @@ fn raw(tx: &Tx, text: &str) -> Result<(), Fault> {
     let Tx::Lite(connection) = tx else { return Err(Fault { full: false, text: "not SQLite".into() }) };
     connection.prepare_cached(text)?.raw_execute()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use funaya_ports::meta::Error;
+
+    use super::*;
+    use crate::driver::Statement;
+
+    static ADD: Statement = Statement::new("INSERT INTO things (id, filler) VALUES ($1, $2)");
+    static IDS: Statement = Statement::new("SELECT id FROM things ORDER BY id");
+
+    /// A database of 200 KiB at most.
+    fn small(connection: &Connection) -> meta::Result<()> {
+        let script = "CREATE TABLE things (id BIGINT PRIMARY KEY, filler BLOB); PRAGMA max_page_count = 50;";
+        connection.execute_batch(script).map_err(lite_error)
+    }
+
+    /// What becomes of `things`; kilobytes of filler, then how it ends.
+    #[derive(Clone, Copy)]
+    enum End {
+        Well,
+        Refused,
+        Panics,
+    }
+
+    async fn add(tx: &mut Tx, &(id, kilobytes, end): &(i64, usize, End)) -> meta::Result<()> {
+        let filler = vec![7; kilobytes * 1024];
+        tx.exec(&ADD, &[id.into(), filler.as_slice().into()]).await?;
+        match end {
+            End::Well => Ok(()),
+            End::Refused => Err(meta::Refusal::NothingNew.into()),
+            End::Panics => panic!("on purpose"),
+        }
+    }
+
+    fn ids(lite: &Lite) -> BTreeSet<i64> {
+        let rows = lite.read(&(), |(), tx| {
+            Box::pin(async move { tx.all(&IDS, &[]).await?.iter().map(|row| row.int(0)).collect() })
+        });
+        rows.unwrap()
+    }
+
+    /// Runs all at once, so that the writer groups them; returns what was acknowledged.
+    async fn run(lite: &Arc<Lite>, commands: Vec<(i64, usize, End)>) -> (BTreeSet<i64>, Vec<Error>) {
+        let tasks: Vec<_> = commands
+            .into_iter()
+            .map(|command| {
+                let lite = lite.clone();
+                tokio::spawn(async move { (command.0, lite.write(command, |c, tx| Box::pin(add(tx, c))).await) })
+            })
+            .collect();
+        let (mut done, mut errors) = (BTreeSet::new(), Vec::new());
+        for task in tasks {
+            match task.await.unwrap() {
+                (id, Ok(())) => drop(done.insert(id)),
+                (_, Err(error)) => errors.push(error),
+            }
+        }
+        (done, errors)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_fails_takes_nobody_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let lite = Arc::new(Lite::open(&folder.path().join("x.db"), small).unwrap());
+        let end = |id| match id % 4 {
+            1 => End::Refused,
+            3 => End::Panics,
+            _ => End::Well,
+        };
+        let (done, errors) = run(&lite, (0..100).map(|id| (id, 0, end(id))).collect()).await;
+        assert_eq!(done, (0..100).filter(|id| id % 2 == 0).collect());
+        assert_eq!(errors.len(), 50);
+        assert_eq!(ids(&lite), done);
+    }
+
+    /// What was acknowledged is there, what was not is not, and reads go on.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_database_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let lite = Arc::new(Lite::open(&folder.path().join("x.db"), small).unwrap());
+        let mut all = BTreeSet::new();
+        for round in 0..10 {
+            // Large and small ones mixed: after one finds no room, others of its group still would.
+            let commands = (0..20).map(|n| (round * 20 + n, if n % 3 == 0 { 40 } else { 0 }, End::Well)).collect();
+            let (done, errors) = run(&lite, commands).await;
+            all.extend(done);
+            for error in errors {
+                assert!(matches!(error, Error::Store(StoreError::Full(_) | StoreError::Failed(_))), "{error:?}");
+            }
+            assert_eq!(ids(&lite), all);
+        }
+        assert!(all.len() < 200, "it never got full");
+        let full = lite.write((1000, 300, End::Well), |c, tx| Box::pin(add(tx, c))).await;
+        assert!(matches!(full, Err(Error::Store(StoreError::Full(_)))), "{full:?}");
+        drop(lite);
+        let again = Lite::open(&folder.path().join("x.db"), |_| Ok(())).unwrap();
+        assert_eq!(ids(&again), all);
+    }
 }

@@ -66,3 +66,38 @@ fn refuse_newer(done: i64) -> meta::Result<()> {
 pub(crate) fn open_sqlite(path: &std::path::Path) -> meta::Result<Lite> {
     Lite::open(path, migrate_sqlite)
 }
+
+#[cfg(test)]
+mod tests {
+    use funaya_testkit::start_postgres;
+
+    use super::*;
+    use crate::{Isolation, SqlStore};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn replicas_may_start_together() {
+        let database = start_postgres();
+        let opens = (0..6).map(|_| {
+            let url = database.url().to_owned();
+            tokio::spawn(async move { SqlStore::open_postgres(&url, Isolation::ReadCommitted).await.map(drop) })
+        });
+        for open in opens.collect::<Vec<_>>() {
+            open.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("meta.db");
+        drop(SqlStore::open_sqlite(&path).unwrap());
+        rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+        assert!(SqlStore::open_sqlite(&path).is_err());
+
+        let database = start_postgres();
+        let pg = Pg::open(database.url(), Isolation::ReadCommitted).unwrap();
+        migrate_postgres(&pg).await.unwrap();
+        pg.batch("INSERT INTO funaya_migrations VALUES (99)").await.unwrap();
+        assert!(SqlStore::open_postgres(database.url(), Isolation::ReadCommitted).await.is_err());
+    }
+}

@@ -119,3 +119,47 @@ async fn try_once<C, T>(
     let ended = lease.end(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
     outcome.and_then(|value| ended.map(|()| value))
 }
+
+#[cfg(test)]
+mod tests {
+    use funaya_ports::meta::Refusal;
+    use funaya_testkit::start_postgres;
+
+    use super::*;
+    use crate::driver::Statement;
+
+    static ADD: Statement = Statement::new("INSERT INTO things (id) VALUES ($1)");
+    static COUNT: Statement = Statement::new("SELECT count(*) FROM things");
+
+    async fn count(pg: &Pg) -> i64 {
+        let row = pg.read(&(), |(), tx| Box::pin(async move { tx.one(&COUNT, &[]).await })).await.unwrap();
+        row.unwrap().int(0).unwrap()
+    }
+
+    /// A transaction that ends in any other way than well leaves nothing behind,
+    /// not even for the next one on its connection.
+    #[tokio::test]
+    async fn only_what_ends_well_stays() {
+        let database = start_postgres();
+        let pg = Pg::open(database.url(), Isolation::ReadCommitted).unwrap();
+        pg.batch("CREATE TABLE things (id BIGINT PRIMARY KEY)").await.unwrap();
+        for id in 0..9 {
+            let outcome = pg
+                .write(id, |id, tx| {
+                    Box::pin(async move {
+                        tx.exec(&ADD, &[(*id).into()]).await?;
+                        match id % 3 {
+                            0 => Ok(()),
+                            1 => Err(Refusal::NothingNew.into()),
+                            _ => panic!("on purpose"),
+                        }
+                    })
+                })
+                .await;
+            assert_eq!(outcome.is_ok(), id % 3 == 0, "{outcome:?}");
+            assert_eq!(count(&pg).await, id / 3 + 1);
+        }
+        pg.batch("CREATE TABLE things (id BIGINT PRIMARY KEY)").await.unwrap_err();
+        assert_eq!(count(&pg).await, 3);
+    }
+}

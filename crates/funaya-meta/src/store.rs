@@ -144,13 +144,7 @@ impl SqlStore {
         Ok(images::At { rid, repository: repository.clone(), reference: reference.clone() })
     }
 
-    async fn page<A>(
-        &self,
-        registry: &Registry,
-        repository: &RepositoryName,
-        after: A,
-        limit: u32,
-    ) -> Result<Page<A>> {
+    async fn page<A>(&self, registry: &Registry, repository: &RepositoryName, after: A, limit: u32) -> Result<Page<A>> {
         Ok(Page { rid: self.rid(registry).await?, repository: repository.clone(), after, limit })
     }
 }
@@ -189,10 +183,8 @@ impl MetaStore for SqlStore {
     ) -> Fut<'a, Result<Vec<Repository>>> {
         Box::pin(async move {
             let key = (self.rid(registry).await?, after.map(str::to_owned), limit);
-            self.read(&key, |(rid, after, limit), tx| {
-                Box::pin(repositories::page(tx, *rid, after.as_deref(), *limit))
-            })
-            .await
+            self.read(&key, |(rid, after, limit), tx| Box::pin(repositories::page(tx, *rid, after.as_deref(), *limit)))
+                .await
         })
     }
 
@@ -321,12 +313,16 @@ impl MetaStore for SqlStore {
     ) -> Fut<'a, Result<Option<Layer>>> {
         Box::pin(async move {
             let key = (self.layer_at(registry, repository, digest).await?, now, spans);
-            let safe: Work<(layers::At, Timestamp, Spans), bool> =
-                |(at, now, spans), tx| Box::pin(layers::is_safe(tx, at, *now, *spans));
-            if !self.read(&key, safe).await? {
-                let command = Touch { at: key.0.clone(), keep_until: now.plus(spans.grace) };
-                self.write(command, |c, tx| Box::pin(layers::touch(tx, c))).await?;
+            let look: Work<(layers::At, Timestamp, Spans), Option<(Layer, bool)>> =
+                |(at, now, spans), tx| Box::pin(layers::look(tx, at, *now, *spans));
+            match self.read(&key, look).await? {
+                None => return Ok(None),
+                Some((layer, true)) => return Ok(Some(layer)),
+                Some((_, false)) => {}
             }
+            let command = Touch { at: key.0.clone(), keep_until: now.plus(spans.grace) };
+            self.write(command, |c, tx| Box::pin(layers::touch(tx, c))).await?;
+            // It may have been collected just before.
             self.read(&key.0, |at, tx| Box::pin(layers::get(tx, at))).await
         })
     }
@@ -546,8 +542,6 @@ impl MetaStore for SqlStore {
     }
 
     fn prune_audit(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<u64>> {
-        Box::pin(self.write((before, limit), |(before, limit), tx| {
-            Box::pin(crate::audit::prune(tx, *before, *limit))
-        }))
+        Box::pin(self.write((before, limit), |(before, limit), tx| Box::pin(crate::audit::prune(tx, *before, *limit))))
     }
 }

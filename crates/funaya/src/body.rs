@@ -1,38 +1,103 @@
 //! Bodies between hyper and the doors.
 
 use std::{
+    future::Future as _,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use funaya_oci::Content;
 use funaya_registry::{Body, BodyError, Error};
-use futures_util::stream;
+use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::{sync::oneshot, time::Sleep};
 
 /// A client that sends nothing for so long is given up.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// What is read of a refused request, so that its client gets to read the answer.
+const DRAINED_MAX: usize = 4 * 1024 * 1024;
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// A request's body as a stream of its bytes.
-pub(crate) fn incoming(body: Incoming) -> Body {
-    Box::pin(stream::unfold(Some(body), |body| async {
-        let mut body = body?;
+/// A request's body as a stream of its bytes, and what will be left of it.
+pub(crate) fn incoming(body: Incoming) -> (Body, Leftover) {
+    let (back, leftover) = oneshot::channel();
+    let reading = Reading { body: Some(body), idle: None, back: Some(back) };
+    (Box::pin(reading), Leftover(leftover))
+}
+
+struct Reading {
+    body: Option<Incoming>,
+    /// Runs only while the client is waited for.
+    idle: Option<Pin<Box<Sleep>>>,
+    back: Option<oneshot::Sender<Incoming>>,
+}
+
+impl Stream for Reading {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let reading = &mut *self;
         loop {
-            return match tokio::time::timeout(IDLE_MAX, body.frame()).await {
-                Ok(None) => None,
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(bytes) => Some((Ok(bytes), Some(body))),
-                    // Trailers say nothing that we use.
+            let Some(body) = &mut reading.body else { return Poll::Ready(None) };
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+                let idle = reading.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(IDLE_MAX)));
+                ready!(idle.as_mut().poll(cx));
+                reading.body = None;
+                return Poll::Ready(Some(Err(BodyError)));
+            };
+            reading.idle = None;
+            match frame {
+                // Trailers say nothing that we use.
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
                     Err(_) => continue,
                 },
-                Ok(Some(Err(_))) | Err(_) => Some((Err(BodyError), None)),
-            };
+                Some(Err(_)) => {
+                    reading.body = None;
+                    return Poll::Ready(Some(Err(BodyError)));
+                }
+                None => {
+                    reading.body = None;
+                    return Poll::Ready(None);
+                }
+            }
         }
-    }))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let (Some(body), Some(back)) = (self.body.take(), self.back.take()) {
+            // Nobody waits for it: the connection ends with the request.
+            let _ = back.send(body);
+        }
+    }
+}
+
+/// The part of a request's body that no door has read.
+pub(crate) struct Leftover(oneshot::Receiver<Incoming>);
+
+impl Leftover {
+    /// Reads a little of it. A client that is still sending when its connection is
+    /// closed often never sees why it was refused.
+    pub(crate) async fn drain(mut self) {
+        let Ok(mut body) = self.0.try_recv() else { return };
+        let read = async {
+            let mut drained = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                drained += frame.data_ref().map_or(0, Bytes::len);
+                if drained > DRAINED_MAX {
+                    return;
+                }
+            }
+        };
+        // Whatever came in time is enough.
+        let _ = tokio::time::timeout(DRAIN_MAX, read).await;
+    }
 }
 
 /// An answer's body.

@@ -2,7 +2,6 @@
 
 use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use funaya_registry::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -238,6 +237,11 @@ async fn answer(
     peer: SocketAddr,
     house: Arc<House>,
 ) -> Result<http::Response<Outgoing>, std::convert::Infallible> {
-    let request: http::Request<Body> = request.map(body::incoming);
-    Ok(house.answer(request, peer.ip()).await.map(Outgoing::from))
+    let (head, body) = request.into_parts();
+    let (body, leftover) = body::incoming(body);
+    let response = house.answer(http::Request::from_parts(head, body), peer.ip()).await;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        leftover.drain().await;
+    }
+    Ok(response.map(Outgoing::from))
 }

@@ -144,20 +144,26 @@ impl State {
                 None => {
                     if self.keys < rules.keys {
                         let key = self.keys;
-                        out.push(("an upload begins", then(Create(key), &|s| {
-                            s.uploads[usize::from(key)] = Some(who as u8);
-                            s.keys += 1;
-                        })));
+                        out.push((
+                            "an upload begins",
+                            then(Create(key), &|s| {
+                                s.uploads[usize::from(key)] = Some(who as u8);
+                                s.keys += 1;
+                            }),
+                        ));
                     }
                     match self.blob {
                         Some(_) if self.links[1 - who].is_some() && !rules.mount_locks => {
                             out.push(("a mount looks", then(Mounting, &|_| {})));
                         }
                         Some((key, keep)) if self.links[1 - who].is_some() => {
-                            out.push(("a mount", then(Put(now + PROMISE), &|s| {
-                                s.blob = Some((key, keep.max(now + GRACE)));
-                                s.links[who] = Some(now + GRACE);
-                            })));
+                            out.push((
+                                "a mount",
+                                then(Put(now + PROMISE), &|s| {
+                                    s.blob = Some((key, keep.max(now + GRACE)));
+                                    s.links[who] = Some(now + GRACE);
+                                }),
+                            ));
                         }
                         _ => {}
                     }
@@ -167,19 +173,24 @@ impl State {
                 let link = |s: &mut Self| s.links[who] = Some(now + GRACE);
                 out.push(("a mount links", then(Put(now + PROMISE), &link)));
             }
-            Create(key) => out.push(("bytes are written", then(Complete(key), &|s| s.objects[usize::from(key)] = true))),
+            Create(key) => {
+                out.push(("bytes are written", then(Complete(key), &|s| s.objects[usize::from(key)] = true)))
+            }
             Complete(key) if self.uploads[usize::from(key)].is_some() => {
-                out.push(("the upload completes", then(Put(now + PROMISE), &|s| {
-                    s.uploads[usize::from(key)] = None;
-                    match &mut s.blob {
-                        Some((_, keep)) => {
-                            *keep = (*keep).max(now + GRACE);
-                            s.trash[usize::from(key)] = Some(now + TRASH);
+                out.push((
+                    "the upload completes",
+                    then(Put(now + PROMISE), &|s| {
+                        s.uploads[usize::from(key)] = None;
+                        match &mut s.blob {
+                            Some((_, keep)) => {
+                                *keep = (*keep).max(now + GRACE);
+                                s.trash[usize::from(key)] = Some(now + TRASH);
+                            }
+                            none => *none = Some((key, now + GRACE)),
                         }
-                        none => *none = Some((key, now + GRACE)),
-                    }
-                    s.links[who] = Some(now + GRACE);
-                })));
+                        s.links[who] = Some(now + GRACE);
+                    }),
+                ));
             }
             Complete(_) => {}
             Put(deadline) if !rules.put_locks && self.links[who].is_some() => {
@@ -236,24 +247,33 @@ impl State {
             if !rules.commit_first {
                 out.push(("an object is deleted early", self.with(|s| s.objects[usize::from(key)] = false)));
             }
-            out.push(("a blob is collected", self.with(|s| {
-                s.blob = None;
-                s.trash[usize::from(key)] = Some(s.now + TRASH);
-            })));
+            out.push((
+                "a blob is collected",
+                self.with(|s| {
+                    s.blob = None;
+                    s.trash[usize::from(key)] = Some(s.now + TRASH);
+                }),
+            ));
         }
         for key in 0..KEYS {
             let writing = |who: u8| matches!(self.pushers[usize::from(who)], Pusher::Create(_) | Pusher::Complete(_));
             if self.uploads[key].is_some_and(|who| !writing(who)) {
-                out.push(("an upload expires", self.with(|s| {
-                    s.uploads[key] = None;
-                    s.trash[key] = Some(s.now + TRASH);
-                })));
+                out.push((
+                    "an upload expires",
+                    self.with(|s| {
+                        s.uploads[key] = None;
+                        s.trash[key] = Some(s.now + TRASH);
+                    }),
+                ));
             }
             if self.trash[key].is_some_and(|after| after < self.now) {
-                out.push(("an object is swept", self.with(|s| {
-                    s.trash[key] = None;
-                    s.objects[key] = false;
-                })));
+                out.push((
+                    "an object is swept",
+                    self.with(|s| {
+                        s.trash[key] = None;
+                        s.objects[key] = false;
+                    }),
+                ));
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use funaya_ports::{
-    Random as _, StoreError,
+    StoreError,
     meta::{AdvanceUpload, DeleteOutcome, Error, Mutability, Refusal, Result},
 };
 use funaya_testkit::SeededRandom;
@@ -58,7 +58,7 @@ fn wins<T>(outcomes: &[Result<T>]) -> usize {
 fn one_won<T: std::fmt::Debug>(outcomes: &[Result<T>], others: &Refusal) {
     assert_eq!(wins(outcomes), 1, "{outcomes:?}");
     for outcome in outcomes {
-        assert!(matches!(outcome, Ok(_)) || matches!(outcome, Err(Error::Refused(why)) if why == others), "{outcome:?}");
+        assert!(outcome.is_ok() || matches!(outcome, Err(Error::Refused(why)) if why == others), "{outcome:?}");
     }
 }
 
@@ -226,9 +226,7 @@ async fn a_layer_is_deleted_or_used(world: World) {
         world.push_layer("app", layer).await;
         let (store, registry) = (world.store.clone(), world.registry.clone());
         let (now, audit) = (world.now(), world.audit());
-        let delete = tokio::spawn(async move {
-            store.delete_layer(&registry, &name("app"), &layer, now, audit).await
-        });
+        let delete = tokio::spawn(async move { store.delete_layer(&registry, &name("app"), &layer, now, audit).await });
         let (store, command) = (world.store.clone(), world.image("app", digest(1000 + round), &[layer], &[]));
         let put = tokio::spawn(async move { store.put_image(command).await });
         let (deleted, stored) = (delete.await.unwrap(), put.await.unwrap());
@@ -387,17 +385,13 @@ async fn step(world: &World, random: &SeededRandom, swept: &mut BTreeSet<Storage
         10 => {
             world.store.collect(world.now(), world.spans, 1 + random.below(5) as u32).await?;
             let due = world.due_trash().await;
-            for key in &due {
-                let _ = swept.insert(key.clone());
-            }
+            swept.extend(due.iter().cloned());
             world.store.forget_trash(due).await
         }
         _ => {
             let upload = world.try_open_upload(at).await?;
             let after = world.now().plus(world.spans.trash);
-            world.store.cancel_upload(&world.registry, &upload, after, world.audit()).await?;
-            let _ = world.random.uuid();
-            Ok(())
+            world.store.cancel_upload(&world.registry, &upload, after, world.audit()).await
         }
     }
 }

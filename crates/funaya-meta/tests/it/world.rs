@@ -81,12 +81,7 @@ impl World {
     }
 
     pub fn repository(&self, at: &str) -> Repository {
-        Repository {
-            name: name(at),
-            created_at: self.now(),
-            mutability: Mutability::Mutable,
-            scan_on_push: false,
-        }
+        Repository { name: name(at), created_at: self.now(), mutability: Mutability::Mutable, scan_on_push: false }
     }
 
     pub fn new_repository(&self, at: &str) -> CreateRepository {
