@@ -118,9 +118,11 @@ impl Door {
         max: usize,
     ) -> Result<(Bytes, OwnedSemaphorePermit), Fail> {
         let too_large = || {
-            Fail::new("RequestEntityTooLargeException", "The request is too large").status(StatusCode::PAYLOAD_TOO_LARGE)
+            Fail::new("RequestEntityTooLargeException", "The request is too large")
+                .status(StatusCode::PAYLOAD_TOO_LARGE)
         };
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > max) {
             return Err(too_large());
         }
@@ -145,11 +147,8 @@ impl Door {
         if let Err(denied) = self.gate.authorize_other(&visit.call, &registry, operation.name()).await {
             return denied.into();
         }
-        let name = if operation.allows("ValidationException") {
-            "ValidationException"
-        } else {
-            "InvalidParameterException"
-        };
+        let name =
+            if operation.allows("ValidationException") { "ValidationException" } else { "InvalidParameterException" };
         Fail::new(name, "This feature is disabled")
     }
 

@@ -111,7 +111,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::RepositoryExists(_)
         | Error::RepositoryNotEmpty(_)
         | Error::RepositoryQuota(_)
-        | Error::ImageQuota(_)
+        | Error::ImageQuota { .. }
         | Error::TagQuota
         | Error::ResourceTagQuota
         | Error::NoImage { .. }

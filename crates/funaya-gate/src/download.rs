@@ -31,7 +31,13 @@ impl Download {
 }
 
 /// Path and query of the URL. `host`: what the client will send as `Host`.
-pub(crate) fn sign(secret: &Secret, registry: &Registry, digest: &Digest, host: &str, now: Timestamp) -> Option<String> {
+pub(crate) fn sign(
+    secret: &Secret,
+    registry: &Registry,
+    digest: &Digest,
+    host: &str,
+    now: Timestamp,
+) -> Option<String> {
     let path = path(registry, digest);
     let headers = [("host", host.as_bytes())];
     let request = Request { method: "GET", path: &path, query: "", headers: &headers };

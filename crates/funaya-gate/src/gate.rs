@@ -230,7 +230,12 @@ impl Gate {
     }
 
     /// Decides for an operation that is known but not built (API-72).
-    pub async fn authorize_other(&self, call: &Call, registry: &Registry, operation: &'static str) -> Result<(), Denied> {
+    pub async fn authorize_other(
+        &self,
+        call: &Call,
+        registry: &Registry,
+        operation: &'static str,
+    ) -> Result<(), Denied> {
         let resource = "*".to_owned();
         self.allow(call, registry, operation, resource)?;
         self.throttle(call, registry, Operation::Other(operation))

@@ -57,8 +57,7 @@ pub(crate) fn sign_in(
         return Err(SignInError::UnknownKey);
     }
     let region_is_served = |name: &str| regions.serve_name(name);
-    let expected =
-        Expected { service: "ecr", region: &region_is_served, encoding: Encoding::Twice, now };
+    let expected = Expected { service: "ecr", region: &region_is_served, encoding: Encoding::Twice, now };
     let key = keys.get(root, &presented.scope);
     verify(&presented, request, &key, Payload::Hash(&payload_hash(body)), &expected)?;
     let region: Region = presented.scope.region.parse().map_err(|_| SignInError::UnknownKey)?;

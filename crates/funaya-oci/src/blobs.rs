@@ -31,17 +31,18 @@ impl Door {
     ) -> Result<Response, Problem> {
         let digest: Digest = digest.parse().map_err(|_| Problem::bad_digest())?;
         let asked = parameters(visit, &name, json!({"layerDigests": [digest.to_string()]}));
-        let permit: Permit<BatchCheckLayerAvailability> = match self.gate.probe(&visit.call, &visit.registry, name.clone(), asked.clone()) {
-            Ok(permit) => permit,
-            Err(funaya_gate::Denied::NotAllowed { .. }) => {
-                let permit: Permit<GetDownloadUrlForLayer> = self.permit(visit, name, asked).await?;
-                let layer = self.hall.layer(&permit, &digest).await;
-                let layer = self.checked(&permit, layer).await?;
-                self.gate.record_read(&permit).await;
-                return Ok(head(&digest, layer.blob.size));
-            }
-            Err(denied) => return Err(denied.into()),
-        };
+        let permit: Permit<BatchCheckLayerAvailability> =
+            match self.gate.probe(&visit.call, &visit.registry, name.clone(), asked.clone()) {
+                Ok(permit) => permit,
+                Err(funaya_gate::Denied::NotAllowed { .. }) => {
+                    let permit: Permit<GetDownloadUrlForLayer> = self.permit(visit, name, asked).await?;
+                    let layer = self.hall.layer(&permit, &digest).await;
+                    let layer = self.checked(&permit, layer).await?;
+                    self.gate.record_read(&permit).await;
+                    return Ok(head(&digest, layer.blob.size));
+                }
+                Err(denied) => return Err(denied.into()),
+            };
         let available = self.hall.check_layer(&permit, &digest).await;
         let available = self.checked(&permit, available).await?;
         self.gate.record_read(&permit).await;
@@ -105,8 +106,12 @@ impl Door {
                 (answer, first, last - first + 1)
             }
             Wanted::Unsatisfiable => {
-                return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the blob has no such range")
-                    .with(header::CONTENT_RANGE, format!("bytes */{}", blob.size)));
+                return Err(Problem::new(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    "SIZE_INVALID",
+                    "the blob has no such range",
+                )
+                .with(header::CONTENT_RANGE, format!("bytes */{}", blob.size)));
             }
         };
         let answer = answer.header(header::CONTENT_TYPE, OCTETS).header(header::ACCEPT_RANGES, "bytes");

@@ -225,10 +225,11 @@ impl Door {
             return Ok(());
         }
         let parameters = parameters(visit, name, json!({}));
-        let permit: Permit<CreateRepository> = match self.gate.probe(&visit.call, &visit.registry, name.clone(), parameters) {
-            Ok(permit) => permit,
-            Err(_) => return Ok(()),
-        };
+        let permit: Permit<CreateRepository> =
+            match self.gate.probe(&visit.call, &visit.registry, name.clone(), parameters) {
+                Ok(permit) => permit,
+                Err(_) => return Ok(()),
+            };
         if self.hall.repository_exists(&permit).await? {
             return Ok(());
         }

@@ -100,7 +100,7 @@ fn table(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::NoRepository(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
         Error::RepositoryExists(_) | Error::RepositoryNotEmpty(_) => (StatusCode::CONFLICT, "DENIED"),
-        Error::RepositoryQuota(_) | Error::ImageQuota(_) | Error::TagQuota | Error::ResourceTagQuota => {
+        Error::RepositoryQuota(_) | Error::ImageQuota { .. } | Error::TagQuota | Error::ResourceTagQuota => {
             (StatusCode::FORBIDDEN, "DENIED")
         }
         Error::NoImage { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),

@@ -68,8 +68,7 @@ impl Door {
         }
         let asked = parameters(visit, &name, asked);
         let permit: Permit<PutImage> = self.permit(visit, name.clone(), asked).await?;
-        let new =
-            NewManifest { bytes: bytes.into(), media_type, digest, tags: tags.clone(), refuse_existing: false };
+        let new = NewManifest { bytes: bytes.into(), media_type, digest, tags: tags.clone(), refuse_existing: false };
         let stored = self.hall.put_image(&permit, new).await;
         let stored = self.checked(&permit, stored).await?;
         let mut answer = Answer::new(StatusCode::CREATED)

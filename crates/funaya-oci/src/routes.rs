@@ -131,12 +131,13 @@ pub fn route_table() -> String {
     Route::ALL
         .iter()
         .map(|route| {
-            let actions: Vec<String> = route
-                .actions()
-                .iter()
-                .map(|operation| format!("ecr:{}", operation.iam_action()))
-                .collect();
-            format!("| `{}` | {} |\n", route.pattern(), if actions.is_empty() { "token only".into() } else { actions.join(", ") })
+            let actions: Vec<String> =
+                route.actions().iter().map(|operation| format!("ecr:{}", operation.iam_action())).collect();
+            format!(
+                "| `{}` | {} |\n",
+                route.pattern(),
+                if actions.is_empty() { "token only".into() } else { actions.join(", ") }
+            )
         })
         .collect()
 }

@@ -34,10 +34,10 @@ impl Door {
         }
         let permit: Permit<InitiateLayerUpload> =
             self.permit(visit, name.clone(), parameters(visit, &name, asked)).await?;
-        if let Some(digest) = mount.and_then(|text| text.parse().ok()) {
-            if self.mount(visit, &permit, &digest, request.query("from").pop()).await? {
-                return Ok(created(&name, &digest));
-            }
+        if let Some(digest) = mount.and_then(|text| text.parse().ok())
+            && self.mount(visit, &permit, &digest, request.query("from").pop()).await?
+        {
+            return Ok(created(&name, &digest));
         }
         let whole = request.query("digest").pop();
         let whole: Option<Digest> = whole.map(|text| text.parse().map_err(|_| Problem::bad_digest())).transpose()?;
@@ -176,10 +176,10 @@ fn part(request: &mut Request) -> Result<Part, Problem> {
     let unfit = || Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", "Content-Range is not valid");
     let chunk = range.map(|text| range::chunk(&text).ok_or_else(unfit)).transpose()?;
     let announced = chunk.map(|(first, last)| last - first + 1);
-    if let (Some(length), Some(announced)) = (length, announced) {
-        if length != announced {
-            return Err(Error::BodyLength { received: length, announced }.into());
-        }
+    if let (Some(length), Some(announced)) = (length, announced)
+        && length != announced
+    {
+        return Err(Error::BodyLength { received: length, announced }.into());
     }
     Ok(Part {
         body: request.take_body(),

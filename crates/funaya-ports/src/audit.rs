@@ -139,9 +139,8 @@ fn batch(registry: Registry, body: &Body) -> Option<Batch> {
 /// The records of a stored batch, in CloudTrail's shape (TRAIL-14).
 pub fn unpack(registry: &Registry, body: &str) -> Result<Vec<Value>, serde_json::Error> {
     let body: Body = serde_json::from_str(body)?;
-    let record = |(context, event): &(usize, Event)| {
-        body.c.get(*context).map(|context| cloudtrail(registry, context, event))
-    };
+    let record =
+        |(context, event): &(usize, Event)| body.c.get(*context).map(|context| cloudtrail(registry, context, event));
     Ok(body.r.iter().filter_map(record).collect())
 }
 

@@ -89,7 +89,7 @@ pub trait BlobStore: Send + Sync {
     /// Deletes an object; one that is missing already is fine.
     fn delete<'a>(&'a self, key: &'a StorageKey) -> Fut<'a, Result<(), StoreError>>;
 
-    /// All objects whose key begins with the two characters of `shard`.
+    /// All objects of a shard.
     fn list<'a>(&'a self, shard: &'a str) -> Fut<'a, Result<Vec<StorageKey>, StoreError>>;
 
     /// The shards to list.

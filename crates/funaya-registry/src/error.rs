@@ -67,15 +67,17 @@ pub enum Error {
     /// QUOTA-02
     #[error(
         "The repository with name '{}' in registry with id '{}' already has the maximum allowed number of images \
-         which is '{}'",
-        .0.repository, .0.registry.account, limits::IMAGES_MAX
+         which is '{max}'",
+        .place.repository, .place.registry.account
     )]
-    ImageQuota(Place),
+    ImageQuota {
+        /// Where.
+        place: Place,
+        /// How many it may have.
+        max: i64,
+    },
     /// IMG-07
-    #[error(
-        "The image already has the maximum allowed number of tags which is '{}'",
-        limits::TAGS_PER_IMAGE_MAX
-    )]
+    #[error("The image already has the maximum allowed number of tags which is '{}'", limits::TAGS_PER_IMAGE_MAX)]
     TagQuota,
     /// TAG-20
     #[error("The repository already has the maximum allowed number of tags which is '{}'", limits::RESOURCE_TAGS_MAX)]
@@ -257,7 +259,7 @@ impl Error {
             Self::NoRepository(_) => "RepositoryNotFoundException",
             Self::RepositoryExists(_) => "RepositoryAlreadyExistsException",
             Self::RepositoryNotEmpty(_) => "RepositoryNotEmptyException",
-            Self::RepositoryQuota(_) | Self::ImageQuota(_) | Self::TagQuota | Self::PartQuota => {
+            Self::RepositoryQuota(_) | Self::ImageQuota { .. } | Self::TagQuota | Self::PartQuota => {
                 "LimitExceededException"
             }
             Self::ResourceTagQuota => "TooManyTagsException",
@@ -303,11 +305,16 @@ pub(crate) struct Context<'a> {
     pub(crate) digest: Option<Digest>,
     pub(crate) tag: Option<ImageTag>,
     pub(crate) upload: Option<UploadId>,
+    pub(crate) images_max: i64,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn of(place: &'a Place) -> Self {
-        Self { place, digest: None, tag: None, upload: None }
+        Self { place, digest: None, tag: None, upload: None, images_max: 0 }
+    }
+
+    pub(crate) fn quota(self, images_max: i64) -> Self {
+        Self { images_max, ..self }
     }
 
     pub(crate) fn error(&self, error: meta::Error) -> Error {
@@ -322,7 +329,7 @@ impl<'a> Context<'a> {
             Refusal::RepositoryExists => Error::RepositoryExists(place()),
             Refusal::RepositoryNotEmpty => Error::RepositoryNotEmpty(place()),
             Refusal::RepositoryQuota => Error::RepositoryQuota(place()),
-            Refusal::ImageQuota => Error::ImageQuota(place()),
+            Refusal::ImageQuota => Error::ImageQuota { place: place(), max: self.images_max },
             Refusal::TagQuota => Error::TagQuota,
             Refusal::ResourceTagQuota => Error::ResourceTagQuota,
             Refusal::LayersMissing(missing) => Error::LayersMissing { place: place(), missing },

@@ -14,7 +14,7 @@ use funaya_ports::{
     meta::{self, DeleteImages, DeleteOutcome, DeleteTarget, Image, ImagePlace},
 };
 use funaya_rules::manifest;
-use funaya_types::{Algorithm, Digest, ImageTag, MediaType, Reference, limits};
+use funaya_types::{Algorithm, Digest, ImageTag, MediaType, Reference};
 use serde_json::{Value, json};
 
 use crate::{Error, ImageRef, Place, Registries, error::Context};
@@ -97,7 +97,8 @@ impl Registries {
         let stored = Stored { digest, media_type: parsed.media_type.clone(), subject: parsed.subject };
         let context = Context { digest: Some(digest), tag: new.tags.first().cloned(), ..Context::of(&place) };
         let command = self.put_command(permit, parsed, new, digest, answer);
-        self.parts.meta.put_image(command).await.map_err(|error| context.error(error))?;
+        let put = self.parts.meta.put_image(command).await;
+        put.map_err(|error| context.quota(self.parts.images_max).error(error))?;
         Ok(stored)
     }
 
@@ -136,7 +137,7 @@ impl Registries {
             row_id: self.parts.random.row_id(permit.now()),
             now: permit.now(),
             spans: self.parts.spans,
-            images_max: limits::IMAGES_MAX,
+            images_max: self.parts.images_max,
             refuse_existing: new.refuse_existing,
             audit: permit.record(answer),
         }

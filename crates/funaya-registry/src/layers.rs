@@ -31,13 +31,8 @@ impl Registries {
         digest: &Digest,
     ) -> Result<Option<Availability>, Error> {
         let place = self.place(permit.registry(), permit.target());
-        let found = self.parts.meta.promise_layer(
-            &place.registry,
-            &place.repository,
-            digest,
-            permit.now(),
-            self.parts.spans,
-        );
+        let found =
+            self.parts.meta.promise_layer(&place.registry, &place.repository, digest, permit.now(), self.parts.spans);
         let layer = found.await.map_err(|error| Context::of(&place).error(error))?;
         Ok(layer.map(|layer| Availability {
             size: layer.blob.size,

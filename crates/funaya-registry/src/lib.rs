@@ -20,12 +20,16 @@ use funaya_ports::{Random, blobs::BlobStore, meta::MetaStore, meta::Spans};
 use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName};
 
 pub use error::{Error, ImageRef, Place};
-pub use funaya_ports::{StoreError, blobs::StoredBlob, meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Layer, Mutability, Repository}};
+pub use funaya_ports::{
+    StoreError,
+    blobs::StoredBlob,
+    meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Layer, Mutability, Repository},
+};
 pub use images::{Listed, Manifest, NewManifest, Referrer, Referrers, Stored};
 pub use layers::Availability;
 pub use repositories::NewRepository;
-pub use uploads::{Body, BodyError, Completed, Part};
 pub use upkeep::{Fault, Tidied};
+pub use uploads::{Body, BodyError, Completed, Part};
 
 /// What the hall is made of.
 pub struct Parts {
@@ -39,6 +43,8 @@ pub struct Parts {
     pub endpoints: Endpoints,
     /// How long things are kept.
     pub spans: Spans,
+    /// Most images of a repository (QUOTA-02).
+    pub images_max: i64,
     /// Which repositories a push may create.
     pub create_on_push: Vec<Pattern>,
 }

@@ -91,15 +91,7 @@ impl Registries {
         let command = CreateUpload {
             registry: place.registry.clone(),
             repository: place.repository.clone(),
-            upload: Upload {
-                id,
-                key,
-                progress,
-                parts: 0,
-                last_part_short: false,
-                part_too_short: false,
-                version: 1,
-            },
+            upload: Upload { id, key, progress, parts: 0, last_part_short: false, part_too_short: false, version: 1 },
             expires_at: permit.now().plus(EXPIRES_AFTER),
             audit: permit.record(json!({
                 "uploadId": id.to_string(),

@@ -100,6 +100,9 @@ pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Manifest, BadManife
     }
     let document: Document = serde_json::from_slice(bytes).map_err(malformed)?;
     let media_type = document.media_type_with(declared)?;
+    if document.artifact_type.as_ref().is_some_and(|text| text.len() > 255 || text.chars().any(char::is_control)) {
+        return Err(BadManifest::Malformed("`artifactType` is not a media type".into()));
+    }
     match media_type.as_str() {
         DOCKER_V1 | DOCKER_V1_SIGNED => schema1(&document, media_type),
         DOCKER_V2 | OCI_IMAGE => image(document, media_type),
@@ -217,7 +220,9 @@ fn index(document: Document, media_type: MediaType) -> Result<Manifest, BadManif
 
 fn schema1(document: &Document, media_type: MediaType) -> Result<Manifest, BadManifest> {
     if document.layers.is_some() || document.manifests.is_some() || document.config.is_some() {
-        return Err(BadManifest::Malformed("a schema 1 manifest must not have `config`, `layers` or `manifests`".into()));
+        return Err(BadManifest::Malformed(
+            "a schema 1 manifest must not have `config`, `layers` or `manifests`".into(),
+        ));
     }
     let layers = document.fs_layers.as_ref().ok_or_else(|| missing("fsLayers"))?;
     let layer_type: MediaType = DOCKER_LAYER.parse().map_err(|_| missing("fsLayers"))?;
@@ -322,6 +327,7 @@ mod tests {
             ("deep nesting", &deep),
             ("negative size", &negative),
             ("bad digest", &upper),
+            ("a NUL in artifactType", &oci(r#""artifactType":"a\u0000b","#)),
         ];
         for (name, text) in cases {
             assert!(parse(text.as_bytes(), Some(OCI_IMAGE)).is_err(), "{name}");

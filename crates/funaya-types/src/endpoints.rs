@@ -43,9 +43,9 @@ impl Host {
     /// Reads a `Host` header or `:authority`, port and letter case ignored.
     /// Any suffix is taken: DNS decided to point it here (OVW-06).
     pub fn parse(text: &str) -> Self {
-        let name = text.rsplit_once(':').map_or(text, |(name, port)| {
-            if port.bytes().all(|c| c.is_ascii_digit()) { name } else { text }
-        });
+        let name = text
+            .rsplit_once(':')
+            .map_or(text, |(name, port)| if port.bytes().all(|c| c.is_ascii_digit()) { name } else { text });
         let name = name.to_ascii_lowercase();
         let labels: Vec<&str> = name.split('.').collect();
         match labels[..] {
@@ -66,7 +66,8 @@ mod tests {
     /// OVW-06, D10.
     #[test]
     fn hosts() {
-        let registry = Registry { account: AccountId::from_number(123_456_789_012), region: "us-east-1".parse().unwrap() };
+        let registry =
+            Registry { account: AccountId::from_number(123_456_789_012), region: "us-east-1".parse().unwrap() };
         let cases = [
             ("123456789012.dkr.ecr.us-east-1.amazonaws.com", Host::Registry(registry.clone())),
             ("123456789012.dkr.ecr.us-east-1.example.internal:8443", Host::Registry(registry.clone())),

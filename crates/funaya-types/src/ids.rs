@@ -42,7 +42,8 @@ impl FromStr for UploadId {
     type Err = BadUploadId;
 
     fn from_str(text: &str) -> Result<Self, BadUploadId> {
-        let hyphens = text.len() == 36 && text.bytes().enumerate().all(|(i, c)| (c == b'-') == matches!(i, 8 | 13 | 18 | 23));
+        let hyphens =
+            text.len() == 36 && text.bytes().enumerate().all(|(i, c)| (c == b'-') == matches!(i, 8 | 13 | 18 | 23));
         if !hyphens {
             return Err(BadUploadId);
         }

@@ -68,9 +68,8 @@ fn is_repository_part(part: &str) -> bool {
     if !bytes.first().is_some_and(word) || !bytes.last().is_some_and(word) {
         return false;
     }
-    part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|separator| {
-        matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|c| c == b'-')
-    })
+    part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|c| c == b'-'))
 }
 
 /// An image tag that a push may set.
@@ -175,7 +174,9 @@ mod tests {
             assert!(good.parse::<RepositoryName>().is_ok(), "{good}");
         }
         let long = "a".repeat(257);
-        for bad in ["", "a", "A1", "a/", "/a", "a//b", "-a", "a-", "a..b", "a___b", "a._b", "ä1", "a b", "../x", "a/.", &long] {
+        for bad in
+            ["", "a", "A1", "a/", "/a", "a//b", "-a", "a-", "a..b", "a___b", "a._b", "ä1", "a b", "../x", "a/.", &long]
+        {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
         }
     }
@@ -197,7 +198,9 @@ mod tests {
         assert!(ResourceTag::new("team", "").is_ok());
         assert!(ResourceTag::new("Größe + -=._:/@", "9 m²").is_ok());
         let (key, value) = ("k".repeat(129), "v".repeat(257));
-        for (k, v) in [("", "v"), ("aws:x", "v"), ("k", "aws:x"), ("a*b", "v"), (key.as_str(), "v"), ("k", value.as_str())] {
+        for (k, v) in
+            [("", "v"), ("aws:x", "v"), ("k", "aws:x"), ("a*b", "v"), (key.as_str(), "v"), ("k", value.as_str())]
+        {
             assert!(ResourceTag::new(k, v).is_err(), "{k}={v}");
         }
     }

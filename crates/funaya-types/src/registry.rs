@@ -153,8 +153,13 @@ mod tests {
     fn arns_round_trip_and_bad_ones_are_refused() {
         let text = "arn:aws:ecr:us-east-1:123456789012:repository/team-a/web";
         assert_eq!(text.parse::<RepositoryArn>().unwrap().to_string(), text);
-        for bad in ["", "arn:aws:ecr:us-east-1:123456789012:web", "arn:aws:s3:us-east-1:123456789012:repository/web",
-                    "arn:aws:ecr:us-east-1:12345678901:repository/web", "arn:aws:ecr::123456789012:repository/web"] {
+        for bad in [
+            "",
+            "arn:aws:ecr:us-east-1:123456789012:web",
+            "arn:aws:s3:us-east-1:123456789012:repository/web",
+            "arn:aws:ecr:us-east-1:12345678901:repository/web",
+            "arn:aws:ecr::123456789012:repository/web",
+        ] {
             assert!(bad.parse::<RepositoryArn>().is_err(), "{bad}");
         }
     }

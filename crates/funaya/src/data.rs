@@ -144,8 +144,11 @@ async fn root_access_key(meta: &dyn MetaStore, root_key: &[u8; 32]) -> Result<(S
     let stored = match meta.setting("root_access_key").await.map_err(chain)? {
         Some(stored) => stored,
         None => {
-            let made = format!("AKIA{}\n{}", random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16), random_text(
-                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 40));
+            let made = format!(
+                "AKIA{}\n{}",
+                random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16),
+                random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 40)
+            );
             meta.settle("root_access_key", &sealer.seal(&made, "root access key")).await.map_err(chain)?
         }
     };

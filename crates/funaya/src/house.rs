@@ -55,6 +55,7 @@ impl House {
             random: random.clone(),
             endpoints: Endpoints { suffix: settings.suffix.clone(), public_url },
             spans: settings.spans,
+            images_max: settings.images_max,
             create_on_push: settings.create_on_push.clone(),
         }));
         let tokens = Sealer::new(&data.root_key, "paging tokens", random).ok_or(unusable)?;

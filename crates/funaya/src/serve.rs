@@ -94,10 +94,10 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failed> {
     for task in accepting {
         task.await?;
     }
-    if let Some(graceful) = Arc::into_inner(graceful) {
-        if tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err() {
-            tracing::warn!("some requests were cut off");
-        }
+    if let Some(graceful) = Arc::into_inner(graceful)
+        && tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err()
+    {
+        tracing::warn!("some requests were cut off");
     }
     audit.await?;
     control::remove(&house.data.folder);

@@ -10,7 +10,7 @@ use funaya_gate::Regions;
 use funaya_oci::Redirect;
 use funaya_ports::meta::Spans;
 use funaya_registry::Pattern;
-use funaya_types::{AccountId, Region};
+use funaya_types::{AccountId, Region, limits};
 use serde::Deserialize;
 
 /// Settings as they were given.
@@ -90,6 +90,9 @@ pub(crate) struct Options {
     /// How long what was deleted can be restored, e.g. 7d; 0s: not at all
     #[arg(long, env = "FUNAYA_UNDO_WINDOW")]
     undo_window: Option<String>,
+    /// Most images of a repository: ECR's adjustable quota, 10000
+    #[arg(long, env = "FUNAYA_IMAGES_PER_REPOSITORY", value_name = "N")]
+    images_per_repository: Option<u32>,
     /// Lets tests move time; loopback listeners only
     #[arg(long, env = "FUNAYA_TEST_CLOCK", hide = true)]
     test_clock: Option<String>,
@@ -115,6 +118,7 @@ pub(crate) struct Settings {
     pub(crate) log_json: bool,
     pub(crate) gc_interval: Duration,
     pub(crate) spans: Spans,
+    pub(crate) images_max: i64,
     pub(crate) test_clock: bool,
 }
 
@@ -143,7 +147,8 @@ impl Options {
                 .map_err(|error| bad(format!("the settings file `{}` is not valid: {error}", path.display())))?;
             fill!(self from file: data, listen, tls_cert, tls_key, account, region, regions, suffix, public_url,
                 root_access_key_id, root_secret_access_key, database, blobs, create_on_push, blob_redirect,
-                root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window, test_clock);
+                root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window,
+                images_per_repository, test_clock);
         }
         let spans = self.spans()?;
         let settings = Settings {
@@ -158,6 +163,7 @@ impl Options {
             gc_interval: duration("gc-interval", self.gc_interval.as_deref(), Duration::from_secs(60))?,
             test_clock: matches!(self.test_clock.as_deref(), Some("1" | "true")),
             spans,
+            images_max: self.images_per_repository.map_or(limits::IMAGES_MAX, i64::from),
             account: parsed("account", self.account.as_deref())?,
             data: self.data.unwrap_or_else(|| PathBuf::from("./funaya-data")),
             suffix: self.suffix.filter(|suffix| !suffix.is_empty()),
@@ -177,7 +183,8 @@ impl Options {
         let default = vec!["127.0.0.1:5000".to_owned()];
         let texts = self.listen.clone().unwrap_or(default);
         let parse = |text: &String| {
-            text.parse().map_err(|_| bad(format!("`listen`: `{text}` is not an address and port such as 127.0.0.1:5000")))
+            text.parse()
+                .map_err(|_| bad(format!("`listen`: `{text}` is not an address and port such as 127.0.0.1:5000")))
         };
         texts.iter().map(parse).collect()
     }
@@ -241,10 +248,11 @@ impl Settings {
         if self.test_clock && self.listen.iter().any(|address| !address.ip().is_loopback()) {
             return Err(bad("the test clock is refused with a listener that is not on the loopback interface"));
         }
-        if let Some(url) = &self.public_url {
-            if !url.starts_with("http://") && !url.starts_with("https://") {
-                return Err(bad(format!("`public-url`: `{url}` must begin with http:// or https://")));
-            }
+        if let Some(url) = &self.public_url
+            && !url.starts_with("http://")
+            && !url.starts_with("https://")
+        {
+            return Err(bad(format!("`public-url`: `{url}` must begin with http:// or https://")));
         }
         Ok(self)
     }

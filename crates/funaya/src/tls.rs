@@ -73,6 +73,7 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failed> {
         .map_err(|error| wrong(cert, error.to_string()))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
     let provider = aws_lc_rs::default_provider();
-    let certified = CertifiedKey::from_der(chain, private, &provider).map_err(|error| wrong(cert, error.to_string()))?;
+    let certified =
+        CertifiedKey::from_der(chain, private, &provider).map_err(|error| wrong(cert, error.to_string()))?;
     Ok(Arc::new(certified))
 }

@@ -23,12 +23,8 @@ use crate::Failure;
 
 const WRITERS: u64 = 8;
 /// Short, so that the collector has work while writers write.
-const SETTINGS: [(&str, &str); 4] = [
-    ("FUNAYA_GC_INTERVAL", "1s"),
-    ("FUNAYA_GC_GRACE", "20s"),
-    ("FUNAYA_GC_TRASH", "2s"),
-    ("FUNAYA_UNDO_WINDOW", "1s"),
-];
+const SETTINGS: [(&str, &str); 4] =
+    [("FUNAYA_GC_INTERVAL", "1s"), ("FUNAYA_GC_GRACE", "20s"), ("FUNAYA_GC_TRASH", "2s"), ("FUNAYA_UNDO_WINDOW", "1s")];
 /// Layers that all writers share, so that equal blobs meet.
 const SHARED_LAYERS: u64 = 12;
 const PART: usize = 5 * 1024 * 1024;
@@ -96,7 +92,8 @@ fn write_until_killed(server: Server, client: Client, writers: Vec<Writer>, paus
 
 /// One writer with a repository of its own.
 struct Writer {
-    index: u64,
+    /// Over which of the two APIs it writes.
+    by_registry_api: bool,
     dice: Dice,
     made: bool,
     model: Model,
@@ -112,7 +109,13 @@ fn unexpected(what: &str, status: u16, text: &[u8]) -> Gone {
 impl Writer {
     fn new(index: u64, seed: u64) -> Self {
         let model = Model { name: format!("crash/writer{index}"), ..Model::default() };
-        Self { index, dice: Dice::new(seed ^ (index + 1) << 32), made: false, model, note: 0 }
+        Self {
+            by_registry_api: index.is_multiple_of(2),
+            dice: Dice::new(seed ^ (index + 1) << 32),
+            made: false,
+            model,
+            note: 0,
+        }
     }
 
     /// One operation: a push, or now and then a deletion.
@@ -131,7 +134,7 @@ impl Writer {
     fn push(&mut self, client: &Client) -> Result<(), Gone> {
         let layers: Vec<Layer> = (0..2 + self.dice.below(2)).map(|_| self.layer()).collect();
         for layer in &layers {
-            if self.index % 2 == 0 { self.push_layer(client, layer)? } else { self.push_layer_by_api(client, layer)? }
+            if self.by_registry_api { self.push_layer(client, layer)? } else { self.push_layer_by_api(client, layer)? }
         }
         self.note += 1;
         let image = Image { manifest: manifest(&layers, self.note), layers };
@@ -231,11 +234,15 @@ impl Writer {
     }
 
     fn put_image(&mut self, client: &Client, tag: &str, image: &Image) -> Result<(), Gone> {
-        if self.index % 2 == 0 {
+        if self.by_registry_api {
             let path = format!("/v2/{}/manifests/{tag}", self.model.name);
             let kind = [("Content-Type", "application/vnd.oci.image.manifest.v1+json")];
             let put = client.registry("PUT", &path, &kind, &image.manifest)?;
-            return if put.status == 201 { Ok(()) } else { Err(unexpected("a manifest's push", put.status, &put.body)) };
+            return if put.status == 201 {
+                Ok(())
+            } else {
+                Err(unexpected("a manifest's push", put.status, &put.body))
+            };
         }
         let input = json!({
             "repositoryName": self.model.name,
@@ -253,7 +260,7 @@ impl Writer {
             return Ok(());
         };
         self.model.tags.insert(tag.clone(), vec![Some(image), None]);
-        if self.index % 2 == 0 {
+        if self.by_registry_api {
             let deleted = client.registry("DELETE", &format!("/v2/{}/manifests/{tag}", self.model.name), &[], b"")?;
             if deleted.status != 202 {
                 return Err(unexpected("a deletion", deleted.status, &deleted.body));

@@ -28,14 +28,8 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse(args: &[&str]) -> Result<Self, Failure> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let mut options = Self {
-            kills: 50,
-            rounds: 200,
-            images: 1_000,
-            seed: 1,
-            url: None,
-            bin: target.join("release/funaya"),
-        };
+        let mut options =
+            Self { kills: 50, rounds: 200, images: 1_000, seed: 1, url: None, bin: target.join("release/funaya") };
         for pair in args.chunks(2) {
             let [name, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
             let number = || value.parse::<u64>().map_err(|_| format!("{name}: {value} is not a number"));

@@ -94,9 +94,7 @@ fn check_layers(client: &Client, name: &str, image: &Image, tally: &mut Tally) -
 
 /// The manifest of an image of these layers; the first is its config.
 pub(crate) fn manifest(layers: &[Layer], note: u64) -> Vec<u8> {
-    let descriptor = |layer: &Layer, media_type: &str| {
-        serde_json::json!({"mediaType": media_type, "digest": digest(&layer.bytes()), "size": layer.size})
-    };
+    let descriptor = |layer: &Layer, media_type: &str| serde_json::json!({"mediaType": media_type, "digest": digest(&layer.bytes()), "size": layer.size});
     let (config, rest) = layers.split_first().map_or((None, layers), |(first, rest)| (Some(first), rest));
     serde_json::json!({
         "schemaVersion": 2,

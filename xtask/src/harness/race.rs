@@ -85,10 +85,10 @@ fn one_round(client: &Client, way: Way, bodies: &[Vec<u8>]) -> Result<Vec<usize>
             winners.push(index);
         }
     }
-    if let (Way::Chunks | Way::Parts, [winner]) = (way, &winners[..]) {
-        if !complete(client, way, &session, &bodies[*winner])? {
-            winners.clear();
-        }
+    if let (Way::Chunks | Way::Parts, [winner]) = (way, &winners[..])
+        && !complete(client, way, &session, &bodies[*winner])?
+    {
+        winners.clear();
     }
     Ok(winners)
 }

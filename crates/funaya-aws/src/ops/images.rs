@@ -230,9 +230,7 @@ pub(crate) fn read_id(id: &ImageIdentifier) -> Result<ImageRef, ImageFailureCode
 pub(crate) fn failure(id: &ImageIdentifier, code: ImageFailureCode) -> ImageFailure {
     let reason = match code {
         ImageFailureCode::ImageNotFound => "Requested image not found",
-        ImageFailureCode::MissingDigestAndTag => {
-            "Invalid request parameters: both tag and digest cannot be null"
-        }
+        ImageFailureCode::MissingDigestAndTag => "Invalid request parameters: both tag and digest cannot be null",
         ImageFailureCode::InvalidImageDigest => {
             "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"
         }
