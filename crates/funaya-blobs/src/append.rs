@@ -26,7 +26,7 @@ use crate::{
 /// Plain bytes that are gathered before a thread is asked to write them.
 const BATCH: usize = 256 * 1024;
 /// Sealed bytes of one write to the file.
-const WRITE: usize = 8 * SEALED;
+const WRITE: usize = 4 * SEALED;
 /// After so many bytes the disk is asked to start writing, so that the last sync is short.
 const WRITEBACK: u64 = 16 * 1024 * 1024;
 
@@ -196,6 +196,7 @@ impl Core {
 
     /// Seals the open segment and begins the next.
     fn close_segment(&mut self) -> Result<(), StoreError> {
+        self.out.reserve_exact((WRITE + SEALED).saturating_sub(self.out.len()));
         let number = self.sealed / PLAIN as u64;
         let plain = self.out.len() - self.open_at - NONCE;
         seal::seal(&self.key, &**self.keys.random(), Place::Segment(number), &mut self.out, self.open_at)?;

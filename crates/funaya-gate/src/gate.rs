@@ -194,7 +194,10 @@ impl Gate {
                     Denied::NotAllowed { .. } => "AccessDenied",
                     Denied::Throttled => "ThrottlingException",
                 };
-                self.record_failure(&permit, code, &denied.to_string()).await;
+                let mut entry = permit.entry(Value::Null, Some((code.into(), denied.to_string())));
+                // A refusal is no matter of the account that was asked for.
+                entry.registry.account = call.caller.account;
+                self.settings.audit.put(entry).await;
                 Err(denied)
             }
         }

@@ -123,10 +123,10 @@ impl House {
     }
 }
 
-/// Two lengths in one request are how requests are smuggled.
+/// Two lengths in one request are how requests are smuggled. Beside chunked
+/// coding hyper ignores a length, as RFC 9112 (section 6.1) allows.
 fn is_ambiguous(headers: &HeaderMap) -> bool {
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    lengths > 1 || lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)
+    headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
 }
 
 fn text(status: StatusCode, text: &'static str) -> http::Response<Content> {

@@ -25,13 +25,15 @@ use crate::{
 
 /// A client must have sent its headers, or ended its handshake, within this.
 const HEADERS_MAX: Duration = Duration::from_secs(10);
+/// Longest head of a request, and most bytes that wait for a door, of one connection.
+const BUFFER_MAX: usize = 128 * 1024;
 /// A client that takes nothing for so long is given up.
 const SEND_IDLE_MAX: u32 = 60_000;
 /// Open requests may go on for so long after a signal to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Threads for disk work; each upload and cold read uses one at a time.
-const BLOCKING_THREADS: usize = 64;
+const BLOCKING_THREADS: usize = 32;
 
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
@@ -205,6 +207,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_MAX)
+        .max_buf_size(BUFFER_MAX)
         .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request, peer, house.clone())));
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, %peer, "a connection ended");

@@ -10,14 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use funaya_testkit::{Client, Dice, Gone, Scratch, Server, base64, digest, operator};
 use serde_json::json;
 
 use super::{
-    Dice, Options,
-    client::{Client, Gone, base64},
-    digest,
+    Options,
     model::{Image, Layer, Model, Tally, manifest},
-    server::{Scratch, Server, operator},
 };
 use crate::Failure;
 
@@ -158,7 +156,7 @@ impl Writer {
             1..=3 => 65_536 * (1 + self.dice.below(4)) + self.dice.below(3) - 1,
             _ => 1 + self.dice.below(20_000),
         };
-        Layer { seed: self.dice.next(), size: size as usize }
+        Layer { seed: self.dice.roll(), size: size as usize }
     }
 
     /// By the registry API: whole, in two requests, in chunks, or by a mount.
@@ -171,7 +169,12 @@ impl Writer {
             0 => client.registry("POST", &format!("{uploads}?digest={digest}"), &octets, &bytes)?,
             1 => {
                 let opened = client.registry("POST", &uploads, &[], b"")?;
-                client.registry("PUT", &format!("{}?digest={digest}", opened.location), &octets, &bytes)?
+                client.registry(
+                    "PUT",
+                    &format!("{}?digest={digest}", opened.header("location").to_owned()),
+                    &octets,
+                    &bytes,
+                )?
             }
             2 => {
                 let other = format!("crash/writer{}", self.dice.below(WRITERS));
@@ -179,10 +182,15 @@ impl Writer {
                 if mounted.status == 201 {
                     return Ok(());
                 }
-                client.registry("PUT", &format!("{}?digest={digest}", mounted.location), &octets, &bytes)?
+                client.registry(
+                    "PUT",
+                    &format!("{}?digest={digest}", mounted.header("location").to_owned()),
+                    &octets,
+                    &bytes,
+                )?
             }
             _ => {
-                let mut at = client.registry("POST", &uploads, &[], b"")?.location;
+                let mut at = client.registry("POST", &uploads, &[], b"")?.header("location").to_owned();
                 let step = 1 + self.dice.below(bytes.len() as u64) as usize;
                 let mut first = 0;
                 for chunk in bytes.chunks(step) {
@@ -191,7 +199,7 @@ impl Writer {
                     if sent.status != 202 {
                         return Err(unexpected("PATCH", sent.status, &sent.body));
                     }
-                    at = sent.location;
+                    at = sent.header("location").to_owned();
                     first += chunk.len();
                 }
                 client.registry("PUT", &format!("{at}?digest={digest}"), &[], b"")?

@@ -1,11 +1,9 @@
 //! Harnesses that run a real server from outside: crashes, races, mass data.
 
-mod client;
 mod crash;
 mod model;
 mod populate;
 mod race;
-mod server;
 
 use std::path::PathBuf;
 
@@ -46,40 +44,4 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-/// A small generator: what matters is that a seed replays a run's choices.
-#[derive(Clone)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// Below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let mut out = Vec::with_capacity(length + 8);
-        while out.len() < length {
-            out.extend_from_slice(&self.next().to_le_bytes());
-        }
-        out.truncate(length);
-        out
-    }
-}
-
-/// The digest of some bytes, as text.
-pub(crate) fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", funaya_sigv4::payload_hash(bytes))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{client::Client, client::Gone, digest};
+use funaya_testkit::{Client, Dice, Gone, digest};
 
 /// A layer, as the recipe of its bytes.
 #[derive(Clone)]
@@ -13,7 +13,7 @@ pub(crate) struct Layer {
 
 impl Layer {
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        super::Dice::new(self.seed).bytes(self.size)
+        Dice::new(self.seed).bytes(self.size)
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::thread;
 
+use funaya_testkit::{Client, Gone, digest};
 use serde_json::json;
 
 use super::{
     Options,
-    client::{Client, Gone},
-    digest,
     model::{Layer, manifest},
 };
 use crate::Failure;

@@ -6,14 +6,10 @@ use std::{
     thread,
 };
 
+use funaya_testkit::{Client, Dice, Gone, Scratch, Server, base64, digest, operator};
 use serde_json::json;
 
-use super::{
-    Dice, Options,
-    client::{Client, Gone, base64},
-    digest,
-    server::{Scratch, Server, operator},
-};
+use super::Options;
 use crate::Failure;
 
 const NAME: &str = "race/one";
@@ -100,7 +96,7 @@ fn open(client: &Client, way: Way) -> Result<String, Gone> {
             Ok(answer["uploadId"].as_str().unwrap_or_default().into())
         }
         Way::Chunks | Way::Whole => {
-            Ok(client.registry("POST", &format!("/v2/{NAME}/blobs/uploads/"), &[], b"")?.location)
+            Ok(client.registry("POST", &format!("/v2/{NAME}/blobs/uploads/"), &[], b"")?.header("location").to_owned())
         }
     }
 }

@@ -4,23 +4,29 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::Failure;
+/// One sentence.
+pub type Failure = String;
 
-pub(crate) const ACCESS_KEY: &str = "AKIAHARNESS";
-pub(crate) const SECRET_KEY: &str = "harness-secret-key";
-pub(crate) const REGION: &str = "us-east-1";
+/// The root's access key of every server under test.
+pub const ACCESS_KEY: &str = "AKIAHARNESS";
+/// Its secret.
+pub const SECRET_KEY: &str = "harness-secret-key";
+/// The default Region.
+pub const REGION: &str = "us-east-1";
 
 /// A running server; killed when dropped.
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
-    pub(crate) url: String,
+    /// Where it listens.
+    pub url: String,
 }
 
 impl Server {
     /// Starts it and waits until it says that it is ready.
-    pub(crate) fn start(bin: &Path, data: &Path, settings: &[(&str, &str)]) -> Result<Self, Failure> {
+    pub fn start(bin: &Path, data: &Path, settings: &[(&str, &str)]) -> Result<Self, Failure> {
         let mut child = Command::new(bin)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -50,8 +56,19 @@ impl Server {
         }
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, and waits; true if it ended well.
+    pub fn terminate(mut self) -> bool {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        asked.is_ok_and(|status| status.success()) && self.child.wait().is_ok_and(|status| status.success())
+    }
+
     /// SIGKILL: no chance to tidy up.
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.stop();
     }
 
@@ -68,17 +85,25 @@ impl Drop for Server {
     }
 }
 
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// A folder that is gone after the run.
-pub(crate) struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(crate) fn new(name: &str) -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("funaya-{name}-{}", std::process::id()));
+    /// A new folder below the system's temporary one.
+    pub fn new(name: &str) -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!(
+            "funaya-{name}-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
         std::fs::create_dir_all(&path).map_err(|error| error.to_string())?;
         Ok(Self(path))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -90,7 +115,7 @@ impl Drop for Scratch {
 }
 
 /// Runs an operator command on the folder; its output if it ended well.
-pub(crate) fn operator(bin: &Path, data: &Path, command: &str) -> Result<String, Failure> {
+pub fn operator(bin: &Path, data: &Path, command: &str) -> Result<String, Failure> {
     let out = Command::new(bin).args([command, "--data"]).arg(data).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     if out.status.success() { Ok(text) } else { Err(format!("funaya {command} failed:\n{text}")) }

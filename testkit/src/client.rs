@@ -8,51 +8,71 @@ use funaya_types::{Secret, Timestamp};
 use serde_json::{Value, json};
 use ureq::Agent;
 
-use super::server::{ACCESS_KEY, REGION, SECRET_KEY};
+use crate::server::{ACCESS_KEY, REGION, SECRET_KEY};
 
 /// The server went away, or did not answer in time: nothing is known of the request.
 #[derive(Debug)]
-pub(crate) struct Gone;
+pub struct Gone;
 
 /// A client of one server.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     agent: Agent,
     url: String,
     authorization: String,
+    region: String,
 }
 
-/// Status, `Location`, body.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) location: String,
-    pub(crate) body: Vec<u8>,
+/// An answer of the registry API.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: ureq::http::HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's text; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
 }
 
 impl Client {
     /// Signs in with the root key.
-    pub(crate) fn new(url: &str) -> Result<Self, Gone> {
+    pub fn new(url: &str) -> Result<Self, Gone> {
+        Self::in_region(url, REGION)
+    }
+
+    /// Signs in with the root key, in a Region.
+    pub fn in_region(url: &str, region: &str) -> Result<Self, Gone> {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .max_idle_connections_per_host(1)
             .build()
             .into();
-        let mut client = Self { agent, url: url.into(), authorization: String::new() };
+        let mut client = Self { agent, url: url.into(), authorization: String::new(), region: region.into() };
         let (_, answer) = client.ecr("GetAuthorizationToken", &json!({}))?;
         let token = answer["authorizationData"][0]["authorizationToken"].as_str().unwrap_or_default();
         client.authorization = format!("Basic {token}");
         Ok(client)
     }
 
+    /// What the client sends as `Authorization`.
+    pub fn authorization(&self) -> &str {
+        &self.authorization
+    }
+
     /// A request of the registry API; `path` may be a whole URL.
-    pub(crate) fn registry(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Answer, Gone> {
+    pub fn registry(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, Gone> {
         let url = if path.starts_with("http") { path.into() } else { format!("{}{path}", self.url) };
         let mut request =
             ureq::http::Request::builder().method(method).uri(url).header("Authorization", &self.authorization);
@@ -63,7 +83,7 @@ impl Client {
     }
 
     /// A call of the ECR API: status and answer.
-    pub(crate) fn ecr(&self, operation: &str, input: &Value) -> Result<(u16, Value), Gone> {
+    pub fn ecr(&self, operation: &str, input: &Value) -> Result<(u16, Value), Gone> {
         let body = input.to_string();
         let host = self.url.split_once("://").map_or("", |(_, host)| host);
         let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
@@ -79,7 +99,7 @@ impl Client {
         let signed = sign(
             &Request { method: "POST", path: "/", query: "", headers: &headers },
             &credentials,
-            &Scope::new(now, REGION, "ecr"),
+            &Scope::new(now, &self.region, "ecr"),
             Payload::Hash(&payload_hash(body.as_bytes())),
             Encoding::Twice,
             now,
@@ -99,16 +119,20 @@ impl Client {
     fn run(&self, request: ureq::http::request::Builder, body: &[u8]) -> Result<Answer, Gone> {
         let request = request.body(body).map_err(|_| Gone)?;
         let mut response = self.agent.run(request).map_err(|_| Gone)?;
-        let location = response.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
         Ok(Answer {
             status: response.status().as_u16(),
-            location: location.to_owned(),
+            headers: response.headers().clone(),
             body: response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|_| Gone)?,
         })
     }
 }
 
 /// Bytes as the ECR API carries them.
-pub(crate) fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
+}
+
+/// The digest of some bytes, as text.
+pub fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", payload_hash(bytes))
 }

@@ -1,0 +1,116 @@
+//! Bit rot and full disks.
+
+use std::{path::PathBuf, process::Command};
+
+use funaya_testkit::{Client, Dice, Scratch, Server, digest};
+use serde_json::json;
+
+use crate::{BIN, House, start};
+
+fn objects(folder: &std::path::Path) -> Vec<PathBuf> {
+    let shards = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    shards.flat_map(|shard| std::fs::read_dir(shard).unwrap().map(|entry| entry.unwrap().path())).collect()
+}
+
+/// D7, D13: a flipped byte, wherever it is, is never delivered as success, and `scrub` names the blob.
+#[test]
+fn flipped_bytes_are_never_served() {
+    let house = House::new("rot", &[]);
+    house.create("team/web");
+    let bytes = Dice::new(3).bytes(150_000);
+    let digest = house.push_blob("team/web", &bytes);
+    let [object] = &objects(&house.data().join("blobs"))[..] else { panic!("one object") };
+    let stored = std::fs::read(object).unwrap();
+    let path = format!("/v2/team/web/blobs/{digest}");
+    let mut dice = Dice::new(4);
+    for _ in 0..60 {
+        let mut damaged = stored.clone();
+        let at = dice.below(stored.len() as u64) as usize;
+        damaged[at] ^= 1 << dice.below(8);
+        std::fs::write(object, &damaged).unwrap();
+        if let Ok(read) = house.client.registry("GET", &path, &[], b"") {
+            assert!(read.status == 500, "byte {at}: status {}, {} bytes", read.status, read.body.len());
+        }
+    }
+    for command in ["scrub", "verify"] {
+        let out = Command::new(BIN).arg(command).arg("--data").arg(house.data()).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(!out.status.success() && text.contains(&digest), "{command}: {text}");
+    }
+    std::fs::write(object, &stored[..stored.len() - 1]).unwrap();
+    assert!(house.client.registry("GET", &path, &[], b"").map_or(true, |read| read.status == 500), "cut short");
+    std::fs::remove_file(object).unwrap();
+    assert_eq!(house.client.registry("GET", &path, &[], b"").unwrap().status, 500, "gone");
+    std::fs::write(object, &stored).unwrap();
+    let read = house.client.registry("GET", &path, &[], b"").unwrap();
+    assert!(read.status == 200 && read.body == bytes);
+    let out = Command::new(BIN).arg("verify").arg("--data").arg(house.data()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+}
+
+/// A small disk of its own, gone after the test.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    fn new(size: &str) -> Self {
+        let scratch = Scratch::new("disk").unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(scratch.path())
+            .status()
+            .unwrap();
+        assert!(mounted.success(), "this test mounts a small tmpfs: run it as root");
+        Self(scratch)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// A clear error; reads go on; nothing acknowledged is lost; and room helps.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let disk = SmallDisk::new("24m");
+    let data = disk.0.path().join("data");
+    let server = start(&data, &[("FUNAYA_GC_INTERVAL", "1s"), ("FUNAYA_GC_TRASH", "0s")]);
+    let client = Client::new(&server.url).unwrap();
+    client.ecr("CreateRepository", &json!({"repositoryName": "team/web"})).unwrap();
+    let mut kept = Vec::new();
+    let mut refused = None;
+    for seed in 0..40 {
+        let bytes = Dice::new(seed).bytes(1_500_000);
+        let path = format!("/v2/team/web/blobs/uploads/?digest={}", digest(&bytes));
+        let pushed = client.registry("POST", &path, &[], &bytes).unwrap();
+        if pushed.status == 201 {
+            kept.push(bytes);
+        } else {
+            refused = Some(pushed);
+            break;
+        }
+    }
+    let refused = refused.expect("24 MiB can't hold 60 MB");
+    assert!([500, 507].contains(&refused.status), "{}", refused.status);
+    assert!(refused.text().contains("storage"), "{}", refused.text());
+    assert!(kept.len() > 3, "{}", kept.len());
+    all_there(&client, &kept);
+    server.kill();
+    let server = restart(&data);
+    all_there(&Client::new(&server.url).unwrap(), &kept);
+}
+
+fn restart(data: &std::path::Path) -> Server {
+    // A full disk may leave no room for the database's own files: make some.
+    let grown = Command::new("mount").args(["-o", "remount,size=64m"]).arg(data.parent().unwrap()).status().unwrap();
+    assert!(grown.success());
+    start(data, &[])
+}
+
+fn all_there(client: &Client, kept: &[Vec<u8>]) {
+    for bytes in kept {
+        let read = client.registry("GET", &format!("/v2/team/web/blobs/{}", digest(bytes)), &[], b"").unwrap();
+        assert!(read.status == 200 && read.body == *bytes, "status {}", read.status);
+    }
+}
