@@ -1,0 +1,1 @@
+"""What the client tests, the conformance run and their fixtures share."""
