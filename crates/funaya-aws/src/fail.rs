@@ -92,8 +92,8 @@ impl From<Denied> for Fail {
 impl From<Error> for Fail {
     fn from(error: Error) -> Self {
         let status = status(&error);
-        if let Error::Store(cause) = &error {
-            tracing::error!(cause = %chain(cause), "a store failed");
+        if let Error::Store(_) = &error {
+            tracing::error!(cause = %error.detail(), "a store failed");
         }
         let fail = Self::new(error.name(), error.to_string()).status(status);
         match error {
@@ -137,16 +137,4 @@ fn status(error: &Error) -> StatusCode {
         | Error::BodyCut
         | Error::BodyLength { .. } => StatusCode::BAD_REQUEST,
     }
-}
-
-/// The error and what is beneath it, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

@@ -65,6 +65,8 @@ struct Core {
     open_at: usize,
     /// Where in the file `out` goes.
     offset: u64,
+    /// How much of the file earlier requests have promised.
+    promised: u64,
     unsynced: u64,
     writeback: Option<std::thread::JoinHandle<io::Result<()>>>,
 }
@@ -93,6 +95,7 @@ impl FileAppender {
             out: vec![0; NONCE],
             open_at: 0,
             offset: 0,
+            promised: 0,
             unsynced: 0,
             writeback: None,
         };
@@ -173,6 +176,7 @@ impl Core {
             return Err(damaged());
         }
         self.offset = seal::sealed_size(self.sealed);
+        self.promised = self.offset;
         Ok(())
     }
 
@@ -216,7 +220,10 @@ impl Core {
         }
         self.open_file()?;
         if let Some(file) = &self.file {
-            self.writer.in_turn(|| Ok(file.write_all_at(&self.out[..self.open_at], self.offset)?))?;
+            self.writer.in_turn(|| {
+                let written = file.write_all_at(&self.out[..self.open_at], self.offset);
+                Ok(written.inspect_err(|error| give_back(file, self.promised, error))?)
+            })?;
         }
         self.offset += self.open_at as u64;
         self.unsynced += self.open_at as u64;
@@ -271,7 +278,7 @@ impl Core {
                 if file.metadata()?.len() > length {
                     file.set_len(length)?;
                 }
-                file.sync_data()?;
+                file.sync_data().inspect_err(|error| give_back(file, self.promised, error))?;
                 self.root.sync_folder(&self.storage_key)?;
             }
             Ok(())
@@ -320,6 +327,15 @@ impl Core {
         };
         blob.wrapped_key = self.keys.wrap_blob(&blob, &self.plain_key)?;
         Ok(Finished { digest, size: blob.size, wrapped_key: blob.wrapped_key })
+    }
+}
+
+/// On a full disk, frees what this request has written: it is promised to nobody,
+/// and without room not even a deletion could be recorded.
+fn give_back(file: &File, promised: u64, error: &io::Error) {
+    if error.kind() == io::ErrorKind::StorageFull {
+        // Nothing more can be done if this fails as well.
+        let _ = file.set_len(promised);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use funaya_ports::{
-    audit::{Entry, pack},
+    audit::{Batch, Entry, pack},
     meta::MetaStore,
 };
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ const FLUSH_EVERY: Duration = Duration::from_millis(250);
 /// Records of one transaction.
 const FLUSH_MAX: usize = 4 * 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+const LAST_TRIES: u32 = 5;
 
 /// Where records are put.
 #[derive(Clone)]
@@ -52,33 +53,55 @@ impl AuditWriter {
         let mut entries = Vec::with_capacity(64);
         loop {
             let came = tokio::select! {
-                () = &mut stop => break,
+                () = &mut stop => return self.finish(&*store, Vec::new()).await,
                 came = self.queue.recv_many(&mut entries, FLUSH_MAX) => came,
             };
             if came == 0 {
                 return;
             }
-            write(&*store, std::mem::take(&mut entries)).await;
+            let batches = pack(std::mem::take(&mut entries));
+            // A full disk must not lose them: they wait, and so do callers once the queue is full.
+            while !write(&*store, &batches).await {
+                tokio::select! {
+                    () = &mut stop => return self.finish(&*store, batches).await,
+                    () = tokio::time::sleep(RETRY_AFTER) => {}
+                }
+            }
             if came < FLUSH_MAX / 4 {
                 // Few came: let more gather before the next commit.
                 tokio::select! {
-                    () = &mut stop => break,
+                    () = &mut stop => return self.finish(&*store, Vec::new()).await,
                     () = tokio::time::sleep(FLUSH_EVERY) => {}
                 }
             }
         }
+    }
+
+    /// The server stops: the last records get a few tries, no more.
+    async fn finish(mut self, store: &dyn MetaStore, mut batches: Vec<Batch>) {
         self.queue.close();
-        while self.queue.recv_many(&mut entries, FLUSH_MAX).await > 0 {
-            write(&*store, std::mem::take(&mut entries)).await;
+        let mut entries = Vec::new();
+        while self.queue.recv_many(&mut entries, FLUSH_MAX).await > 0 {}
+        batches.extend(pack(entries));
+        for _ in 0..LAST_TRIES {
+            if batches.is_empty() || write(store, &batches).await {
+                return;
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
         }
+        tracing::error!(
+            batches = batches.len(),
+            "audit records of the last moments are lost: the store does not take them"
+        );
     }
 }
 
-/// Tries until the store takes the records: a full disk must not lose them.
-async fn write(store: &dyn MetaStore, entries: Vec<Entry>) {
-    let batches = pack(entries);
-    while let Err(error) = store.append_audit(batches.clone()).await {
-        tracing::error!(%error, "audit records can't be written yet");
-        tokio::time::sleep(RETRY_AFTER).await;
+async fn write(store: &dyn MetaStore, batches: &[Batch]) -> bool {
+    match store.append_audit(batches.to_vec()).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "audit records can't be written yet");
+            false
+        }
     }
 }

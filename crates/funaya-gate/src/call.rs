@@ -1,6 +1,6 @@
 //! Who calls, and one call.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use funaya_ports::audit;
 use funaya_types::{AccountId, Region, Timestamp};
@@ -61,6 +61,7 @@ pub struct Call {
     pub(crate) context: Arc<audit::Context>,
     pub(crate) request_id: String,
     pub(crate) at: Timestamp,
+    pub(crate) patience: Duration,
 }
 
 impl Call {
@@ -70,7 +71,19 @@ impl Call {
             source_ip: client.source_ip.to_string(),
             user_agent: client.user_agent.clone(),
         };
-        Self { caller, context: Arc::new(context), request_id: client.request_id.clone(), at: client.at }
+        Self {
+            caller,
+            context: Arc::new(context),
+            request_id: client.request_id.clone(),
+            at: client.at,
+            patience: Duration::ZERO,
+        }
+    }
+
+    /// A call that waits this long for its turn before it is told that the rate is exceeded.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Who calls.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use funaya_ports::{Clock, Random};
@@ -65,6 +66,9 @@ pub struct Settings {
     /// Where records go.
     pub audit: AuditLog,
 }
+
+/// How often a call that waits for a credit looks again.
+const THROTTLE_STEP: Duration = Duration::from_millis(50);
 
 /// Why an authenticated call is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,7 +191,7 @@ impl Gate {
         request: Value,
     ) -> Result<Permit<A>, Denied> {
         let permit = self.permit(call, registry, target, request);
-        match self.decide(&permit) {
+        match self.decide_patiently(&permit).await {
             Ok(()) => Ok(permit),
             Err(denied) => {
                 let code = match denied {
@@ -244,6 +248,17 @@ impl Gate {
         self.throttle(call, registry, Operation::Other(operation))
     }
 
+    /// Waits for a credit as long as the call's patience lasts.
+    async fn decide_patiently<A: Action>(&self, permit: &Permit<A>) -> Result<(), Denied> {
+        let until = permit.call.at.plus(permit.call.patience);
+        loop {
+            match self.decide(permit) {
+                Err(Denied::Throttled) if self.now() < until => tokio::time::sleep(THROTTLE_STEP).await,
+                decided => return decided,
+            }
+        }
+    }
+
     fn decide<A: Action>(&self, permit: &Permit<A>) -> Result<(), Denied> {
         for arn in permit.target.arns(&permit.registry) {
             self.allow(&permit.call, &permit.registry, A::OPERATION.iam_action(), arn)?;
@@ -266,9 +281,10 @@ impl Gate {
         }
         let rate = throttle::rate(operation.name());
         let key = (call.caller.account, registry.region.clone(), operation);
+        let now = self.now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(rate, call.at));
-        if bucket.take(rate, call.at) { Ok(()) } else { Err(Denied::Throttled) }
+        let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(rate, now));
+        if bucket.take(rate, now) { Ok(()) } else { Err(Denied::Throttled) }
     }
 
     /// Records a read that succeeded.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use funaya_sigv4::{Encoding, Expected, Fault, Payload, Request, SigningKey, parse, payload_hash, verify};
-use funaya_types::{Region, Timestamp};
+use funaya_types::{Host, Region, Timestamp};
 
 use crate::{call::Caller, gate::Regions, keys::RootAccessKey};
 
@@ -56,7 +56,11 @@ pub(crate) fn sign_in(
     if presented.access_key_id != root.id || presented.security_token.is_some() {
         return Err(SignInError::UnknownKey);
     }
-    let region_is_served = |name: &str| regions.serve_name(name);
+    // A host that names a Region takes signatures for that one only.
+    let named = request.headers.iter().find(|(name, _)| *name == "host");
+    let named = named.and_then(|(_, host)| Host::parse(std::str::from_utf8(host).ok()?).region());
+    let region_is_served =
+        |name: &str| regions.serve_name(name) && named.as_ref().is_none_or(|region| region.as_str() == name);
     let expected = Expected { service: "ecr", region: &region_is_served, encoding: Encoding::Twice, now };
     let key = keys.get(root, &presented.scope);
     verify(&presented, request, &key, Payload::Hash(&payload_hash(body)), &expected)?;

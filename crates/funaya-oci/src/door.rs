@@ -1,6 +1,6 @@
 //! The door itself: from a request to an answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use funaya_gate::{Action, Call, Client, Denied, Gate, Permit, TokenError, action::CreateRepository};
 use funaya_registry::{Body, Error, NewRepository, Registries};
@@ -16,6 +16,9 @@ use crate::{
 };
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+/// Docker gives a push up at its first 429. On a fast network one image of many
+/// layers exceeds the guide's 10 uploads a second, so its requests wait a little.
+const THROTTLE_PATIENCE: Duration = Duration::from_secs(10);
 const EXPIRED: &str = "Your authorization token has expired. Reauthenticate and try again.";
 
 /// Whether blob answers point elsewhere (`FUNAYA_BLOB_REDIRECT`).
@@ -160,7 +163,9 @@ impl Door {
         let refused = |error| self.refuse_token(&registry, error);
         let header = request.header(&header::AUTHORIZATION).ok_or_else(|| refused(TokenError::Unknown))?;
         match self.gate.accept_token(header, &registry.region, request.client.at) {
-            Ok(caller) => Ok(Visit { call: self.gate.call(caller, &request.client), registry }),
+            Ok(caller) => {
+                Ok(Visit { call: self.gate.call(caller, &request.client).patient(THROTTLE_PATIENCE), registry })
+            }
             Err((error, _)) => Err(refused(error)),
         }
     }

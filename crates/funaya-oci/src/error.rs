@@ -65,8 +65,8 @@ impl From<Denied> for Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        if let Error::Store(cause) = &error {
-            tracing::error!(cause = %chain(cause), "a store failed");
+        if let Error::Store(_) = &error {
+            tracing::error!(cause = %error.detail(), "a store failed");
         }
         let (status, code) = table(&error);
         let problem = Self::new(status, code, error.to_string());
@@ -76,18 +76,6 @@ impl From<Error> for Problem {
             _ => problem,
         }
     }
-}
-
-/// The error and what is beneath it, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// How far an upload has come, as `Range` says it. An empty one reads `0-0`.

@@ -252,6 +252,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// All that is known, for the operator's log: the caller gets only `Display`.
+    pub fn detail(&self) -> String {
+        let Self::Store(store) = self else { return self.to_string() };
+        let mut text = store.to_string();
+        let mut next = std::error::Error::source(store);
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+
     /// The exception's name in the ECR API, which is also the error code of audit
     /// records, whichever door the call came through (TRAIL-11).
     pub fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use funaya_gate::Upkeep;
 use funaya_ports::{StoreError, blobs::StoredBlob};
 use funaya_rules::manifest;
-use funaya_types::Timestamp;
+use funaya_types::{StorageKey, Timestamp};
 use futures_util::StreamExt as _;
 
 use crate::{Error, Registries, repositories::only_store};
@@ -118,27 +118,46 @@ impl Registries {
         Ok((bytes != blob.size).then(|| Fault(format!("{} ({bytes} of {} bytes)", blob.digest, blob.size))))
     }
 
-    /// Checks every row against every byte: blobs, manifests, the rows between them, and
-    /// objects that no row owns. Returns how many blobs and manifests were read.
+    /// Checks every row against every byte: blobs, manifests, and the rows between them.
+    /// Returns how many blobs and manifests were read.
     pub async fn verify(&self, upkeep: Upkeep, mut found: impl FnMut(Fault)) -> Result<(u64, u64), Error> {
         let blobs = self.scrub(upkeep, &mut found).await?;
         let manifests = self.verify_manifests(&mut found).await?;
         for text in self.parts.meta.broken_rows().await.map_err(only_store)? {
             found(Fault(text));
         }
+        Ok((blobs, manifests))
+    }
+
+    /// Objects that no row owns: left by a crash between two stores, or by a restored backup.
+    /// Harmless, but they take room.
+    pub async fn unowned(&self, _: Upkeep) -> Result<Vec<StorageKey>, Error> {
+        let mut out = Vec::new();
         for shard in self.parts.blobs.shards().await? {
             let keys = self.parts.blobs.list(&shard).await?;
             let unowned = self.parts.meta.unowned(keys).await.map_err(only_store)?;
             if unowned.is_empty() {
                 continue;
             }
-            // One that the collector has just deleted is no fault.
+            // One that the collector has just deleted is none.
             let still_there = self.parts.blobs.list(&shard).await?;
-            for key in unowned.into_iter().filter(|key| still_there.contains(key)) {
-                found(Fault(format!("object {key} belongs to nothing")));
+            out.extend(unowned.into_iter().filter(|key| still_there.contains(key)));
+        }
+        Ok(out)
+    }
+
+    /// Deletes objects that no row owns. Young ones stay: a row is always older than its
+    /// object, but a clock may be wrong.
+    pub async fn sweep_unowned(&self, upkeep: Upkeep, now: Timestamp) -> Result<u64, Error> {
+        let before = now.minus(self.parts.spans.trash).micros() / 1000;
+        let mut swept = 0;
+        for key in self.unowned(upkeep).await? {
+            if i64::try_from(key.millis()).is_ok_and(|made| made < before) {
+                self.parts.blobs.delete(&key).await?;
+                swept += 1;
             }
         }
-        Ok((blobs, manifests))
+        Ok(swept)
     }
 
     async fn verify_manifests(&self, found: &mut impl FnMut(Fault)) -> Result<u64, Error> {

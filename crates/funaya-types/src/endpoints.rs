@@ -40,6 +40,15 @@ impl Endpoints {
 }
 
 impl Host {
+    /// The Region that the host names.
+    pub fn region(self) -> Option<Region> {
+        match self {
+            Self::Registry(registry) => Some(registry.region),
+            Self::Service(region) => Some(region),
+            Self::Plain => None,
+        }
+    }
+
     /// Reads a `Host` header or `:authority`, port and letter case ignored.
     /// Any suffix is taken: DNS decided to point it here (OVW-06).
     pub fn parse(text: &str) -> Self {

@@ -63,10 +63,12 @@ impl FromStr for UploadId {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StorageKey(Box<str>);
 
+/// Crockford's base 32.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
 impl StorageKey {
     /// A key of 48 bits of milliseconds and 80 random bits, in Crockford's base 32 (a ULID).
     pub fn new(millis: u64, random: [u8; 10]) -> Self {
-        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let mut value = u128::from(millis & 0xffff_ffff_ffff) << 80;
         for (index, byte) in random.iter().enumerate() {
             value |= u128::from(*byte) << (8 * (9 - index));
@@ -78,6 +80,12 @@ impl StorageKey {
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// When the key was made, in milliseconds since the epoch.
+    pub fn millis(&self) -> u64 {
+        let value = |c: u8| ALPHABET.iter().position(|have| *have == c).unwrap_or_default() as u64;
+        self.0.bytes().take(10).fold(0, |sum, c| sum << 5 | value(c))
     }
 }
 
@@ -119,6 +127,7 @@ mod tests {
     fn storage_keys_sort_by_time() {
         let (a, b) = (StorageKey::new(1, [255; 10]), StorageKey::new(2, [0; 10]));
         assert!(a < b);
+        assert_eq!(StorageKey::new(1_795_520_200_037, [9; 10]).millis(), 1_795_520_200_037);
         assert_eq!(a.as_str().parse(), Ok(a.clone()));
         assert!("../aaaaaaaaaaaaaaaaaaaaaaa".parse::<StorageKey>().is_err());
     }

@@ -119,7 +119,9 @@ impl HttpBody for Outgoing {
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Pieces(pieces) => pieces.as_mut().poll_next(cx).map(|piece| {
                 piece.map(|piece| {
-                    piece.map(Frame::data).inspect_err(|error| tracing::error!(%error, "an answer was cut off"))
+                    piece
+                        .map(Frame::data)
+                        .inspect_err(|error| tracing::error!(cause = %error.detail(), "an answer was cut off"))
                 })
             }),
         }

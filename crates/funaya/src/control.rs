@@ -3,7 +3,14 @@
 //! One line of JSON asks; lines of `out <text>` answer, and at last `exit <code>`.
 //! The folder is the owner's alone (0700), and so is the socket.
 
-use std::{io, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -22,11 +29,12 @@ const QUESTION_MAX: u64 = 4096;
 
 /// Answers operators until the process ends.
 pub(crate) fn listen(house: Arc<House>, settings: &Settings) -> Result<(), Failed> {
-    let path = settings.data.join(NAME);
     // The lock is ours, so a socket that is there was left by a crash.
     remove(&settings.data);
-    let listener = UnixListener::bind(&path)
-        .map_err(|error| format!("the control socket `{}` can't be made: {error}", path.display()))?;
+    let (_folder, path) = short_path(&settings.data)?;
+    let listener = UnixListener::bind(&path).map_err(|error| {
+        format!("the control socket `{}` can't be made: {error}", settings.data.join(NAME).display())
+    })?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let house = house.clone();
@@ -38,6 +46,14 @@ pub(crate) fn listen(house: Arc<House>, settings: &Settings) -> Result<(), Faile
         }
     });
     Ok(())
+}
+
+/// The socket's path through an open folder: a socket's name may have 107 bytes only,
+/// a data folder's more.
+fn short_path(folder: &Path) -> io::Result<(File, PathBuf)> {
+    let folder = File::open(folder)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()));
+    Ok((folder, path))
 }
 
 pub(crate) fn remove(folder: &Path) {
@@ -65,14 +81,18 @@ async fn answer(house: Arc<House>, stream: UnixStream) -> io::Result<()> {
 
 /// Asks the server that runs on this folder; `None` if none does.
 pub(crate) async fn ask(folder: &Path, task: Task) -> Result<Option<ExitCode>, Failed> {
-    let Ok(stream) = UnixStream::connect(folder.join(NAME)).await else { return Ok(None) };
+    let Ok((_folder, path)) = short_path(folder) else { return Ok(None) };
+    let Ok(stream) = UnixStream::connect(path).await else { return Ok(None) };
     let (reader, mut writer) = stream.into_split();
     writer.write_all(format!("{}\n", serde_json::to_string(&task)?).as_bytes()).await?;
     let mut lines = BufReader::new(reader).lines();
     let mut out = io::stdout();
     while let Some(line) = lines.next_line().await? {
         if let Some(text) = line.strip_prefix("out ") {
-            io::Write::write_all(&mut out, format!("{text}\n").as_bytes())?;
+            if io::Write::write_all(&mut out, format!("{text}\n").as_bytes()).is_err() {
+                // Nobody reads on, as with `| head`.
+                return Ok(Some(ExitCode::SUCCESS));
+            }
         } else if let Some(code) = line.strip_prefix("exit ") {
             return Ok(Some(if code == "0" { ExitCode::SUCCESS } else { ExitCode::FAILURE }));
         }

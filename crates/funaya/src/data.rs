@@ -29,6 +29,11 @@ pub(crate) struct Data {
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Data {
+    /// Whether a server has been started on the folder before.
+    pub(crate) fn exists(settings: &Settings) -> bool {
+        settings.data.join("lock").exists()
+    }
+
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failed> {
         let folder = settings.data.clone();
         let unusable = |error| format!("the data folder `{}` can't be used: {error}", folder.display());

@@ -39,12 +39,19 @@ pub(crate) fn run(settings: Settings, task: Task) -> Result<ExitCode, Failed> {
             let scheme = if settings.tls.is_some() { "https" } else { "http" };
             format!("{scheme}://{}", settings.listen[0])
         });
+        if !Data::exists(&settings) {
+            let text = "the data folder `{}` holds no registry: `funaya serve` makes one";
+            return Err(text.replace("{}", &settings.data.display().to_string()).into());
+        }
         let data = Data::open(&settings).await?;
         let (house, _) = House::build(&settings, data, public_url)?;
         let (lines, mut out) = tokio::sync::mpsc::channel(256);
         let done = tokio::spawn(async move { perform(&house, task, lines).await });
         while let Some(line) = out.recv().await {
-            writeln!(std::io::stdout(), "{line}")?;
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                // Nobody reads on, as with `| head`.
+                return Ok(ExitCode::SUCCESS);
+            }
         }
         Ok(done.await?)
     })
@@ -119,6 +126,10 @@ fn registry_authorization(gate: &Gate) -> String {
 async fn verify(house: &House, lines: &Lines) -> Outcome {
     let mut faults = Vec::new();
     let (blobs, manifests) = house.hall.verify(house.gate.upkeep(), |fault| faults.push(fault.to_string())).await?;
+    let unowned = house.hall.unowned(house.gate.upkeep()).await?;
+    if !unowned.is_empty() {
+        say(lines, format!("{} objects belong to nothing: gc removes them when they are old", unowned.len())).await;
+    }
     report(lines, &faults, format!("verified {blobs} blobs and {manifests} manifests")).await
 }
 
@@ -138,9 +149,14 @@ async fn report(lines: &Lines, faults: &[String], summary: String) -> Outcome {
 
 async fn gc(house: &House, lines: &Lines) -> Outcome {
     let tidied = house.hall.collect(house.gate.upkeep(), house.gate.now()).await?;
+    let unowned = house.hall.sweep_unowned(house.gate.upkeep(), house.gate.now()).await?;
     let text = format!(
         "removed {} deleted images and repositories, {} layer links, {} blobs, {} uploads, {} objects",
-        tidied.tombstones, tidied.links, tidied.blobs, tidied.uploads, tidied.objects
+        tidied.tombstones,
+        tidied.links,
+        tidied.blobs,
+        tidied.uploads,
+        tidied.objects + unowned
     );
     say(lines, text).await;
     Ok(true)

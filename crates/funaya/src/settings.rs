@@ -20,19 +20,20 @@ pub(crate) struct Options {
     /// File of settings (TOML)
     #[arg(long, env = "FUNAYA_CONFIG", value_name = "FILE")]
     #[serde(skip)]
-    config: Option<PathBuf>,
+    config: Option<String>,
     /// Folder of the database, the blobs and the root key
     #[arg(long, env = "FUNAYA_DATA", value_name = "DIR")]
-    data: Option<PathBuf>,
+    data: Option<String>,
     /// Address to listen on; may be given more than once; port 0 picks one
     #[arg(long, env = "FUNAYA_LISTEN", value_name = "ADDR", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_more")]
     listen: Option<Vec<String>>,
     /// Certificate chain (PEM); with --tls-key turns TLS on
     #[arg(long, env = "FUNAYA_TLS_CERT", value_name = "FILE")]
-    tls_cert: Option<PathBuf>,
+    tls_cert: Option<String>,
     /// Private key of the certificate (PEM)
     #[arg(long, env = "FUNAYA_TLS_KEY", value_name = "FILE")]
-    tls_key: Option<PathBuf>,
+    tls_key: Option<String>,
     /// Default account: 12 digits
     #[arg(long, env = "FUNAYA_ACCOUNT")]
     account: Option<String>,
@@ -41,6 +42,7 @@ pub(crate) struct Options {
     region: Option<String>,
     /// Regions served besides the default one, separated by commas; `*`: any
     #[arg(long, env = "FUNAYA_REGIONS", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_more")]
     regions: Option<Vec<String>>,
     /// Host suffix, such as amazonaws.com
     #[arg(long, env = "FUNAYA_SUFFIX")]
@@ -62,13 +64,14 @@ pub(crate) struct Options {
     blobs: Option<String>,
     /// Repositories that a push may create, separated by commas: team/*
     #[arg(long, env = "FUNAYA_CREATE_ON_PUSH", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_more")]
     create_on_push: Option<Vec<String>>,
     /// auto, always or never
     #[arg(long, env = "FUNAYA_BLOB_REDIRECT")]
     blob_redirect: Option<String>,
     /// File of the 32-byte key that seals all others
     #[arg(long, env = "FUNAYA_ROOT_KEY_FILE", value_name = "FILE")]
-    root_key_file: Option<PathBuf>,
+    root_key_file: Option<String>,
     /// ecr or off
     #[arg(long, env = "FUNAYA_RATE_QUOTAS")]
     rate_quotas: Option<String>,
@@ -92,7 +95,7 @@ pub(crate) struct Options {
     undo_window: Option<String>,
     /// Most images of a repository: ECR's adjustable quota, 10000
     #[arg(long, env = "FUNAYA_IMAGES_PER_REPOSITORY", value_name = "N")]
-    images_per_repository: Option<u32>,
+    images_per_repository: Option<String>,
     /// Lets tests move time; loopback listeners only
     #[arg(long, env = "FUNAYA_TEST_CLOCK", hide = true)]
     test_clock: Option<String>,
@@ -140,11 +143,15 @@ macro_rules! fill {
 impl Options {
     /// Adds what the file says, and checks everything.
     pub(crate) fn resolve(mut self) -> Result<Settings, BadSetting> {
+        self.drop_empty();
         if let Some(path) = &self.config {
             let text = std::fs::read_to_string(path)
-                .map_err(|error| bad(format!("the settings file `{}` can't be read: {error}", path.display())))?;
-            let file: Self = toml::from_str(&text)
-                .map_err(|error| bad(format!("the settings file `{}` is not valid: {error}", path.display())))?;
+                .map_err(|error| bad(format!("the settings file `{path}` can't be read: {error}")))?;
+            let mut file: Self = toml::from_str(&text).map_err(|error| {
+                let why = error.to_string().replace('\n', " ");
+                bad(format!("the settings file `{path}` is not valid: {}", why.trim()))
+            })?;
+            file.drop_empty();
             fill!(self from file: data, listen, tls_cert, tls_key, account, region, regions, suffix, public_url,
                 root_access_key_id, root_secret_access_key, database, blobs, create_on_push, blob_redirect,
                 root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window,
@@ -163,20 +170,55 @@ impl Options {
             gc_interval: duration("gc-interval", self.gc_interval.as_deref(), Duration::from_secs(60))?,
             test_clock: matches!(self.test_clock.as_deref(), Some("1" | "true")),
             spans,
-            images_max: self.images_per_repository.map_or(limits::IMAGES_MAX, i64::from),
+            images_max: parsed::<u32>("images-per-repository", self.images_per_repository.as_deref())?
+                .map_or(limits::IMAGES_MAX, i64::from),
             account: parsed("account", self.account.as_deref())?,
-            data: self.data.unwrap_or_else(|| PathBuf::from("./funaya-data")),
-            suffix: self.suffix.filter(|suffix| !suffix.is_empty()),
+            data: self.data.map_or_else(|| PathBuf::from("./funaya-data"), PathBuf::from),
+            suffix: self.suffix,
             public_url: self.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             database: database(self.database)?,
             create_on_push: self.create_on_push.unwrap_or_default().into_iter().map(Pattern::new).collect(),
-            root_key_file: self.root_key_file,
-            log: self.log.unwrap_or_else(|| "info".into()),
+            root_key_file: self.root_key_file.map(PathBuf::from),
+            log: log_filter(self.log)?,
         };
-        if self.blobs.is_some_and(|url| !url.is_empty()) {
+        if self.blobs.is_some() {
             return Err(bad("`blobs`: only the data folder can hold blobs in this version"));
         }
         settings.check()
+    }
+
+    /// A variable that is set to nothing counts as not set, as unit files often have it.
+    fn drop_empty(&mut self) {
+        for text in [
+            &mut self.config,
+            &mut self.data,
+            &mut self.tls_cert,
+            &mut self.tls_key,
+            &mut self.account,
+            &mut self.region,
+            &mut self.suffix,
+            &mut self.public_url,
+            &mut self.root_access_key_id,
+            &mut self.root_secret_access_key,
+            &mut self.database,
+            &mut self.blobs,
+            &mut self.blob_redirect,
+            &mut self.root_key_file,
+            &mut self.rate_quotas,
+            &mut self.log,
+            &mut self.log_format,
+            &mut self.gc_interval,
+            &mut self.gc_grace,
+            &mut self.gc_trash,
+            &mut self.undo_window,
+            &mut self.images_per_repository,
+            &mut self.test_clock,
+        ] {
+            text.take_if(|text| text.is_empty());
+        }
+        for list in [&mut self.listen, &mut self.regions, &mut self.create_on_push] {
+            list.take_if(|list| list.iter().all(String::is_empty));
+        }
     }
 
     fn addresses(&self) -> Result<Vec<SocketAddr>, BadSetting> {
@@ -192,7 +234,7 @@ impl Options {
     fn tls(&self) -> Result<Option<(PathBuf, PathBuf)>, BadSetting> {
         match (&self.tls_cert, &self.tls_key) {
             (None, None) => Ok(None),
-            (Some(cert), Some(key)) => Ok(Some((cert.clone(), key.clone()))),
+            (Some(cert), Some(key)) => Ok(Some((cert.into(), key.into()))),
             _ => Err(bad("`tls-cert` and `tls-key` must be given together")),
         }
     }
@@ -248,6 +290,9 @@ impl Settings {
         if self.test_clock && self.listen.iter().any(|address| !address.ip().is_loopback()) {
             return Err(bad("the test clock is refused with a listener that is not on the loopback interface"));
         }
+        if self.gc_interval.is_zero() {
+            return Err(bad("`gc-interval` must be a second at least"));
+        }
         if let Some(url) = &self.public_url
             && !url.starts_with("http://")
             && !url.starts_with("https://")
@@ -256,6 +301,32 @@ impl Settings {
         }
         Ok(self)
     }
+}
+
+/// A list in a file may be one text.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(Some(match OneOrMore::deserialize(value)? {
+        OneOrMore::One(text) => text.split(',').map(str::to_owned).collect(),
+        OneOrMore::More(list) => list,
+    }))
+}
+
+/// A part without `=` is a level; a mistyped one would silence everything else.
+fn log_filter(text: Option<String>) -> Result<String, BadSetting> {
+    let text = text.unwrap_or_else(|| "info".into());
+    for part in text.split(',') {
+        let level = part.split_once('=').map_or(part, |(_, level)| level);
+        if level.trim().parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+            return Err(bad(format!("`log`: `{part}` is not a level such as info, or target=level")));
+        }
+    }
+    Ok(text)
 }
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(

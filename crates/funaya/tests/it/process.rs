@@ -19,7 +19,7 @@ fn run(args: &[&str], settings: &[(&str, &str)]) -> Output {
 fn bad_settings_are_refused_in_one_sentence() {
     let scratch = Scratch::new("settings").unwrap();
     let data = scratch.path().join("data");
-    let cases: [&[(&str, &str)]; 14] = [
+    let cases: [&[(&str, &str)]; 16] = [
         &[("FUNAYA_LISTEN", "nowhere")],
         &[("FUNAYA_LISTEN", "192.0.2.1:1")],
         &[("FUNAYA_ACCOUNT", "12345")],
@@ -32,6 +32,8 @@ fn bad_settings_are_refused_in_one_sentence() {
         &[("FUNAYA_BLOBS", "s3://bucket/prefix")],
         &[("FUNAYA_BLOB_REDIRECT", "sometimes")],
         &[("FUNAYA_GC_GRACE", "soon")],
+        &[("FUNAYA_GC_INTERVAL", "0s")],
+        &[("FUNAYA_LOG", "infoo")],
         &[("FUNAYA_ROOT_KEY_FILE", "/nothing")],
         &[("FUNAYA_TEST_CLOCK", "1"), ("FUNAYA_LISTEN", "0.0.0.0:0")],
     ];
@@ -49,6 +51,8 @@ fn settings_come_from_a_file_too() {
     let data = scratch.path().join("data");
     let file = scratch.path().join("funaya.toml");
     std::fs::write(&file, format!("data = {:?}\naccount = \"210987654321\"\nregion = \"eu-west-1\"\n", data)).unwrap();
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("lock"), "").unwrap();
     let out = run(&["credentials", "--format", "json", "--config", file.to_str().unwrap()], &[]);
     let said: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&said["accountId"], &said["region"]), (&json!("210987654321"), &json!("eu-west-1")));
@@ -82,11 +86,54 @@ fn a_restart_keeps_everything() {
     assert_eq!((read.status, read.text()), (200, manifest));
 }
 
+/// A mistyped folder must not come into being, nor look like a healthy one.
+#[test]
+fn operator_commands_make_no_folder() {
+    let scratch = Scratch::new("mistyped").unwrap();
+    let data = scratch.path().join("nothing");
+    for command in ["credentials", "verify", "scrub", "gc", "audit"] {
+        let out = run(&[command, "--data", data.to_str().unwrap()], &[]);
+        assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("holds no registry"));
+        assert!(!data.exists(), "{command}");
+    }
+}
+
+/// A socket's name may have 107 bytes only.
+#[test]
+fn a_long_path_is_no_trouble() {
+    let scratch = Scratch::new("long").unwrap();
+    let data = scratch.path().join("d".repeat(200));
+    let server = start(&data, &[]);
+    assert!(operator(Path::new(BIN), &data, "verify").unwrap().contains("0 damaged"));
+    assert!(server.terminate());
+}
+
+/// A variable set to nothing is not set.
+#[test]
+fn empty_settings_count_as_not_set() {
+    let scratch = Scratch::new("empty").unwrap();
+    let empty = [
+        "FUNAYA_TLS_CERT",
+        "FUNAYA_TLS_KEY",
+        "FUNAYA_SUFFIX",
+        "FUNAYA_DATABASE",
+        "FUNAYA_REGIONS",
+        "FUNAYA_BLOBS",
+        "FUNAYA_CREATE_ON_PUSH",
+        "FUNAYA_LOG_FORMAT",
+        "FUNAYA_GC_GRACE",
+        "FUNAYA_CONFIG",
+    ]
+    .map(|name| (name, ""));
+    drop(start(&scratch.path().join("data"), &empty));
+}
+
 /// Made at the first start and kept: account, access key.
 #[test]
 fn a_first_start_makes_what_was_not_set() {
     let scratch = Scratch::new("first").unwrap();
     let data = scratch.path().join("data");
+    drop(start(&data, &[]));
     let said = || -> serde_json::Value {
         let out = run(&["credentials", "--format", "json", "--data", data.to_str().unwrap()], &[]);
         serde_json::from_slice(&out.stdout).unwrap()
