@@ -36,6 +36,8 @@ const BODY_MAX: usize = 1024 * 1024;
 /// Bodies from here on are hashed off the reactor.
 const LARGE: usize = 128 * 1024;
 
+const DISABLED: &str = "This feature is disabled";
+
 /// The ECR API.
 pub struct Door {
     pub(crate) gate: Arc<Gate>,
@@ -144,12 +146,14 @@ impl Door {
     /// A known operation that is not built: let in as any other, then refused honestly (API-72).
     async fn refuse_unbuilt(&self, operation: Operation, visit: &Visit) -> Fail {
         let registry = self.own_registry(visit);
-        if let Err(denied) = self.gate.authorize_other(&visit.call, &registry, operation.name()).await {
-            return denied.into();
-        }
-        let name =
-            if operation.allows("ValidationException") { "ValidationException" } else { "InvalidParameterException" };
-        Fail::new(name, "This feature is disabled")
+        let fail = match self.gate.authorize_other(&visit.call, &registry, operation.name()) {
+            Err(denied) => denied.into(),
+            Ok(()) if operation.allows("ValidationException") => Fail::new("ValidationException", DISABLED),
+            Ok(()) => Fail::new("InvalidParameterException", DISABLED),
+        };
+        let (name, message) = fail.texts();
+        self.gate.record_other(&visit.call, &registry, operation.name(), name, message).await;
+        fail
     }
 
     /// The caller's own registry in the Region called (REG-06).

@@ -39,6 +39,11 @@ impl Fail {
         self
     }
 
+    /// Name and message, for the audit record.
+    pub(crate) fn texts(&self) -> (&'static str, &str) {
+        (self.name, &self.message)
+    }
+
     pub(crate) fn unknown_operation() -> Self {
         Self::new("UnknownOperationException", "").status(StatusCode::NOT_FOUND)
     }

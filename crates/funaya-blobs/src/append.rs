@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Plain bytes that are gathered before a thread is asked to write them.
-const BATCH: usize = 256 * 1024;
+const BATCH: usize = 128 * 1024;
 /// Sealed bytes of one write to the file.
 const WRITE: usize = 4 * SEALED;
 /// After so many bytes the disk is asked to start writing, so that the last sync is short.

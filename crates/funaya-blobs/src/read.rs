@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Segments read at once.
-const WINDOW_SEGMENTS: u64 = 4;
+const WINDOW_SEGMENTS: u64 = 6;
 /// Bytes of a window on disk.
 pub(crate) const WINDOW: usize = WINDOW_SEGMENTS as usize * SEALED;
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use funaya_ports::{Clock, Random};
+use funaya_ports::{Clock, Random, audit};
 use funaya_rules::throttle::{self, Bucket};
 use funaya_sigv4::Request;
 use funaya_types::{AccountId, Digest, Region, Registry, Secret, Timestamp};
@@ -237,15 +237,26 @@ impl Gate {
     }
 
     /// Decides for an operation that is known but not built (API-72).
-    pub async fn authorize_other(
-        &self,
-        call: &Call,
-        registry: &Registry,
-        operation: &'static str,
-    ) -> Result<(), Denied> {
-        let resource = "*".to_owned();
-        self.allow(call, registry, operation, resource)?;
+    pub fn authorize_other(&self, call: &Call, registry: &Registry, operation: &'static str) -> Result<(), Denied> {
+        self.allow(call, registry, operation, "*".to_owned())?;
         self.throttle(call, registry, Operation::Other(operation))
+    }
+
+    /// Records the answer to an operation that is known but not built.
+    pub async fn record_other(&self, call: &Call, registry: &Registry, operation: &str, code: &str, message: &str) {
+        let event = audit::Event {
+            at_micros: call.at.micros(),
+            name: operation.into(),
+            request_id: call.request_id.clone(),
+            event_id: self.settings.random.uuid(),
+            request: Value::Null,
+            response: Value::Null,
+            resources: Vec::new(),
+            read_only: true,
+            error: Some((code.into(), message.into())),
+        };
+        let entry = audit::Entry { registry: registry.clone(), context: call.context.clone(), event };
+        self.settings.audit.put(entry).await;
     }
 
     /// Waits for a credit as long as the call's patience lasts.

@@ -71,9 +71,9 @@ pub(crate) mod sql {
             WHERE rid = $1 AND repo_id = $2 AND digest = $3 AND deleted_at = 0 RETURNING blob_id, size";
         TOUCH_CHILD = "UPDATE manifests SET ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND digest = $3 AND deleted_at = 0 RETURNING man_id, image_bytes";
-        ADD = "INSERT INTO manifests (rid, repo_id, man_id, digest, media_type, artifact_type, config_media_type,
-                subject, manifest_bytes, image_bytes, pushed_at, deleted_at, ver)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 1)";
+        ADD = "INSERT INTO manifests (rid, repo_id, man_id, digest, media_type, artifact_type, subject, manifest_bytes,
+                image_bytes, pushed_at, deleted_at, ver)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 1)";
         ADD_BODY = "INSERT INTO manifest_bodies (rid, repo_id, man_id, body) VALUES ($1, $2, $3, $4)";
         ADD_EDGE = "INSERT INTO manifest_blobs (rid, repo_id, blob_id, man_id) VALUES ($1, $2, $3, $4)
             ON CONFLICT (rid, repo_id, blob_id, man_id) DO NOTHING";
@@ -279,7 +279,6 @@ async fn add(tx: &mut Tx, repo: &Repo<'_>, command: &PutImage, digest: &[u8]) ->
             digest.into(),
             command.media_type.as_str().into(),
             Val::text(command.artifact_type.as_deref()),
-            Val::text(command.config_media_type.as_ref().map(AsRef::as_ref)),
             Val::bytes(subject.as_deref()),
             (command.body.len() as i64).into(),
             image_bytes.into(),

@@ -234,8 +234,6 @@ pub struct PutImage {
     pub media_type: MediaType,
     /// How referrers are filtered.
     pub artifact_type: Option<String>,
-    /// The media type of its config, if it is an image.
-    pub config_media_type: Option<MediaType>,
     /// What it is attached to.
     pub subject: Option<Digest>,
     /// The manifest, byte for byte.

@@ -110,9 +110,6 @@ impl Registries {
         digest: Digest,
         answer: Value,
     ) -> meta::PutImage {
-        let is_index = matches!(parsed.media_type.as_str(), manifest::OCI_INDEX | manifest::DOCKER_LIST);
-        let config_media_type =
-            if is_index { None } else { parsed.blobs.first().map(|config| config.media_type.clone()) };
         // One row a digest, in digest order, so that concurrent pushes lock alike.
         let blobs: BTreeMap<Digest, (MediaType, Option<u64>)> = parsed
             .blobs
@@ -128,7 +125,6 @@ impl Registries {
             image_bytes: parsed.image_bytes(),
             media_type: parsed.media_type,
             artifact_type: parsed.artifact_type,
-            config_media_type,
             subject: parsed.subject,
             body: new.bytes,
             blobs: blobs.into_iter().map(|(digest, (media_type, size))| (digest, media_type, size)).collect(),

@@ -29,7 +29,7 @@ pub use images::{Listed, Manifest, NewManifest, Referrer, Referrers, Stored};
 pub use layers::Availability;
 pub use repositories::NewRepository;
 pub use upkeep::{Fault, Tidied};
-pub use uploads::{Body, BodyError, Completed, Part};
+pub use uploads::{Body, BodyError, Part};
 
 /// What the hall is made of.
 pub struct Parts {

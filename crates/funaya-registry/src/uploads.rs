@@ -49,13 +49,6 @@ pub struct Part {
     pub counted: bool,
 }
 
-/// A finished layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completed {
-    /// Its digest.
-    pub digest: Digest,
-}
-
 /// Uploads that a request is writing to right now.
 #[derive(Default)]
 pub(crate) struct Locks(Arc<Mutex<HashSet<UploadId>>>);
@@ -166,7 +159,7 @@ impl Registries {
         id: UploadId,
         digest: Digest,
         strict: bool,
-    ) -> Result<Completed, Error> {
+    ) -> Result<(), Error> {
         let (hall, permit) = (self.clone(), permit.clone());
         let task = tokio::spawn(async move { hall.complete_task(&permit, last, id, digest, strict).await });
         task.await.map_err(|error| Error::Store(StoreError::Failed(error.into())))?
@@ -179,13 +172,13 @@ impl Registries {
         id: UploadId,
         digest: Digest,
         strict: bool,
-    ) -> Result<Completed, Error> {
+    ) -> Result<(), Error> {
         let place = self.place(permit.registry(), permit.target());
         let _lock = self.locks.take(id)?;
         let mut upload = match self.upload(&place, id).await {
             Err(Error::NoUpload { .. }) if self.has_layer(&place, &digest).await? => {
                 // The answer to an earlier try was lost on the way.
-                return if strict { Err(Error::LayerExists { place, digest }) } else { Ok(Completed { digest }) };
+                return if strict { Err(Error::LayerExists { place, digest }) } else { Ok(()) };
             }
             found => found?,
         };
@@ -240,7 +233,7 @@ impl Registries {
         };
         let context = Context { upload: Some(id), digest: Some(digest), ..Context::of(&place) };
         self.parts.meta.complete_upload(command).await.map_err(|error| context.error(error))?;
-        Ok(Completed { digest })
+        Ok(())
     }
 
     async fn check_strict(&self, place: &Place, upload: &Upload, digest: &Digest) -> Result<(), Error> {

@@ -29,9 +29,9 @@ pub(crate) struct Data {
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Data {
-    /// Whether a server has been started on the folder before.
+    /// Whether the folder holds a registry: one that was started, or a restored backup.
     pub(crate) fn exists(settings: &Settings) -> bool {
-        settings.data.join("lock").exists()
+        ["lock", "meta.db", "root.key"].iter().any(|name| settings.data.join(name).exists())
     }
 
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failed> {

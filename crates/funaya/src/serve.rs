@@ -26,7 +26,7 @@ use crate::{
 /// A client must have sent its headers, or ended its handshake, within this.
 const HEADERS_MAX: Duration = Duration::from_secs(10);
 /// Longest head of a request, and most bytes that wait for a door, of one connection.
-const BUFFER_MAX: usize = 128 * 1024;
+const BUFFER_MAX: usize = 330 * 1024;
 /// A client that takes nothing for so long is given up.
 const SEND_IDLE_MAX: u32 = 60_000;
 /// Open requests may go on for so long after a signal to stop.

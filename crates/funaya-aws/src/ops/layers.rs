@@ -140,12 +140,12 @@ pub(crate) async fn complete(door: &Door, visit: &Visit) -> Result<Bytes, Fail> 
     let digest = request.layer_digests.iter().find_map(|text| text.parse::<Digest>().ok());
     let digest = digest.ok_or_else(|| Fail::new("InvalidLayerException", "No layer digest is a SHA-256 digest"))?;
     let done = door.hall.complete(&permit, None, id, digest, true).await;
-    let done = door.checked(&permit, done).await?;
+    door.checked(&permit, done).await?;
     Ok(json(&CompleteLayerUploadResponse {
         registry_id: Some(registry.account.to_string()),
         repository_name: Some(request.repository_name),
         upload_id: Some(id.to_string()),
-        layer_digest: Some(done.digest.to_string()),
+        layer_digest: Some(digest.to_string()),
     }))
 }
 

@@ -46,7 +46,6 @@ CREATE TABLE manifests (
     digest {bytes} NOT NULL,
     media_type TEXT NOT NULL,
     artifact_type TEXT,
-    config_media_type TEXT,
     subject {bytes},
     manifest_bytes BIGINT NOT NULL,
     image_bytes BIGINT NOT NULL,

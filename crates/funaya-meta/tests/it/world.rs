@@ -209,7 +209,6 @@ impl World {
             digest,
             media_type: MANIFEST.parse().unwrap(),
             artifact_type: None,
-            config_media_type: Some("application/vnd.oci.image.config.v1+json".parse().unwrap()),
             subject: None,
             body: digest.to_string().into_bytes(),
             image_bytes: layers.iter().map(size_of).sum(),

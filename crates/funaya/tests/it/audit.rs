@@ -26,6 +26,7 @@ fn every_call_leaves_a_record() {
     assert_eq!(client.registry("GET", "/v2/nobody/manifests/v1", &[], b"").unwrap().status, 404);
     let input = json!({"repositoryName": "team/web", "registryId": "210987654321"});
     assert_eq!(client.ecr("ListImages", &input).unwrap().0, 400);
+    assert_eq!(client.ecr("PutLifecyclePolicy", &json!({})).unwrap().0, 400);
     // Reads are written within a quarter of a second.
     std::thread::sleep(std::time::Duration::from_millis(900));
     let records = records(&house);
@@ -54,6 +55,7 @@ fn every_call_leaves_a_record() {
     assert_eq!(pulled[0]["requestParameters"]["acceptedMediaTypes"], json!(["a/b", "c/d"]));
     assert_eq!(pulled[0]["responseElements"], Value::Null);
     assert!(pulled.iter().any(|record| record["errorCode"] == "RepositoryNotFoundException"));
+    assert_eq!(named("PutLifecyclePolicy")[0]["errorCode"], "ValidationException");
     // A refusal stands in the log of the caller's account, whatever account it asked for.
     let denied = named("ListImages")[0];
     assert_eq!(denied["errorCode"], "AccessDenied");

@@ -52,7 +52,7 @@ fn settings_come_from_a_file_too() {
     let file = scratch.path().join("funaya.toml");
     std::fs::write(&file, format!("data = {:?}\naccount = \"210987654321\"\nregion = \"eu-west-1\"\n", data)).unwrap();
     std::fs::create_dir_all(&data).unwrap();
-    std::fs::write(data.join("lock"), "").unwrap();
+    std::fs::write(data.join("root.key"), [7; 32]).unwrap();
     let out = run(&["credentials", "--format", "json", "--config", file.to_str().unwrap()], &[]);
     let said: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&said["accountId"], &said["region"]), (&json!("210987654321"), &json!("eu-west-1")));
