@@ -31,6 +31,8 @@ pub(crate) mod sql {
             ON CONFLICT (rid, dom_id, digest) DO UPDATE SET keep_until =
                 CASE WHEN blobs.keep_until < excluded.keep_until THEN excluded.keep_until ELSE blobs.keep_until END
             RETURNING blob_id, storage_key";
+        REPLACE_BLOB = "UPDATE blobs SET storage_key = $4, wrapped_key = $5
+            WHERE rid = $1 AND blob_id = $2 AND storage_key = $3";
         TOUCH_BLOB = "UPDATE blobs SET keep_until = CASE WHEN keep_until < $4 THEN $4 ELSE keep_until END
             WHERE rid = $1 AND dom_id = $2 AND digest = $3 RETURNING blob_id, size";
         LINK = "INSERT INTO repo_blobs (rid, repo_id, digest, blob_id, size, media_type, keep_until, deleted_at)
@@ -174,6 +176,18 @@ pub(crate) async fn add_blob(
         .await?
         .ok_or_else(|| odd(0))?;
     Ok(Standing { blob_id: row.int(0)?, storage_key: row.text(1)? })
+}
+
+/// Puts new bytes in the place of a damaged object; false if another push was first.
+pub(crate) async fn replace(tx: &mut Tx, rid: i64, standing: &Standing, blob: &StoredBlob) -> Result<bool> {
+    let args = [
+        rid.into(),
+        standing.blob_id.into(),
+        standing.storage_key.as_str().into(),
+        blob.key.as_str().into(),
+        blob.wrapped_key.as_slice().into(),
+    ];
+    Ok(tx.exec(&sql::REPLACE_BLOB, &args).await? > 0)
 }
 
 /// Links a repository to a blob and puts the link on the collector's list.

@@ -152,7 +152,10 @@ pub(crate) async fn complete(tx: &mut Tx, (rid, command): &(i64, CompleteUpload)
     let stored = layers::add_blob(tx, *rid, command.row_id, &command.blob, keep_until).await?;
     layers::link(tx, *rid, found.repo_id, &command.blob.digest, stored.blob_id, command.blob.size, keep_until).await?;
     if stored.storage_key != command.blob.key.as_str() {
-        discard(tx, *rid, command.blob.key.as_str(), command.now.plus(command.spans.trash)).await?;
+        let is_damaged = command.replaces.as_ref().is_some_and(|key| key.as_str() == stored.storage_key);
+        let replaced = is_damaged && layers::replace(tx, *rid, &stored, &command.blob).await?;
+        let surplus = if replaced { stored.storage_key.as_str() } else { command.blob.key.as_str() };
+        discard(tx, *rid, surplus, command.now.plus(command.spans.trash)).await?;
     }
     for batch in &command.audit {
         audit::add(tx, *rid, batch).await?;

@@ -190,6 +190,8 @@ pub struct CompleteUpload {
     pub spans: Spans,
     /// Refuse with [`Refusal::LayerExists`] if the repository has the layer.
     pub refuse_existing: bool,
+    /// An object known to be damaged: if it is the standing one, the new bytes take its place.
+    pub replaces: Option<StorageKey>,
     /// The audit entries.
     pub audit: Vec<audit::Batch>,
 }

@@ -34,6 +34,8 @@ impl Registries {
         let found =
             self.parts.meta.promise_layer(&place.registry, &place.repository, digest, permit.now(), self.parts.spans);
         let layer = found.await.map_err(|error| Context::of(&place).error(error))?;
+        // A damaged one must be sent again.
+        let layer = layer.filter(|layer| !self.damage.has(&layer.blob));
         Ok(layer.map(|layer| Availability {
             size: layer.blob.size,
             media_type: layer.media_type.unwrap_or_else(|| DOCKER_LAYER.into()),
@@ -66,7 +68,9 @@ impl Registries {
 
     /// Verified bytes of a layer that was found before.
     pub async fn read(&self, blob: &StoredBlob, offset: u64, length: u64) -> Result<ByteStream, Error> {
-        Ok(self.parts.blobs.read(blob, offset, length).await?)
+        let stream = self.parts.blobs.read(blob, offset, length).await;
+        let stream = stream.inspect_err(|error| self.damage.note(blob, error))?;
+        Ok(self.damage.watch(blob, stream))
     }
 
     /// Which repositories hold a layer, for a mount that names none. Each still
@@ -89,7 +93,8 @@ impl Registries {
         digest: &Digest,
     ) -> Result<bool, Error> {
         let place = self.place(permit.registry(), permit.target());
-        if source.registry() != permit.registry() {
+        let is_damaged = self.damage.replaceable(permit.registry(), digest).is_some();
+        if source.registry() != permit.registry() || is_damaged {
             return Ok(false);
         }
         let command = Mount {

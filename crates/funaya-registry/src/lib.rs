@@ -6,6 +6,7 @@
 //!
 //! Never: HTTP, SQL, files, a clock (the permit carries the time of the call).
 
+mod damage;
 mod error;
 mod images;
 mod layers;
@@ -53,12 +54,13 @@ pub struct Parts {
 pub struct Registries {
     parts: Parts,
     locks: uploads::Locks,
+    damage: damage::Damage,
 }
 
 impl Registries {
     /// Opens the hall.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, locks: uploads::Locks::default() }
+        Self { parts, locks: uploads::Locks::default(), damage: damage::Damage::default() }
     }
 
     /// What clients call us by.

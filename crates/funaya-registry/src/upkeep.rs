@@ -105,17 +105,27 @@ impl Registries {
         let mut bytes = 0;
         let mut stream = match self.parts.blobs.read(blob, 0, blob.size).await {
             Ok(stream) => stream,
-            Err(StoreError::Damaged(what)) => return Ok(Some(Fault(what))),
+            Err(error @ StoreError::Damaged(_)) => return Ok(Some(self.fault(blob, &error))),
             Err(error) => return Err(error.into()),
         };
         while let Some(piece) = stream.next().await {
             match piece {
                 Ok(piece) => bytes += piece.len() as u64,
-                Err(StoreError::Damaged(what)) => return Ok(Some(Fault(what))),
+                Err(error @ StoreError::Damaged(_)) => return Ok(Some(self.fault(blob, &error))),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok((bytes != blob.size).then(|| Fault(format!("{} ({bytes} of {} bytes)", blob.digest, blob.size))))
+    }
+
+    /// Names the digest and the object, and lets the next push of the layer mend it.
+    fn fault(&self, blob: &StoredBlob, error: &StoreError) -> Fault {
+        self.damage.note(blob, error);
+        let what = match error {
+            StoreError::Damaged(what) => what.clone(),
+            other => other.to_string(),
+        };
+        Fault(format!("{what}, object {}", blob.key))
     }
 
     /// Checks every row against every byte: blobs, manifests, and the rows between them.

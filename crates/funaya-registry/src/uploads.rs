@@ -213,6 +213,7 @@ impl Registries {
             "uploadId": id.to_string(),
             "layerDigest": digest.to_string(),
         })));
+        let replaces = self.damage.replaceable(&place.registry, &digest);
         let command = CompleteUpload {
             registry: place.registry.clone(),
             repository: place.repository.clone(),
@@ -228,11 +229,13 @@ impl Registries {
             row_id: self.parts.random.row_id(permit.now()),
             now: permit.now(),
             spans: self.parts.spans,
-            refuse_existing: strict,
+            refuse_existing: strict && replaces.is_none(),
+            replaces,
             audit,
         };
         let context = Context { upload: Some(id), digest: Some(digest), ..Context::of(&place) };
         self.parts.meta.complete_upload(command).await.map_err(|error| context.error(error))?;
+        self.damage.mended(&place.registry, &digest);
         Ok(())
     }
 
@@ -266,7 +269,8 @@ impl Registries {
 
     async fn has_layer(&self, place: &Place, digest: &Digest) -> Result<bool, Error> {
         let found: meta::Result<_> = self.parts.meta.layer(&place.registry, &place.repository, digest).await;
-        Ok(found.map_err(|error| Context::of(place).error(error))?.is_some())
+        let found = found.map_err(|error| Context::of(place).error(error))?;
+        Ok(found.is_some_and(|layer| !self.damage.has(&layer.blob)))
     }
 }
 

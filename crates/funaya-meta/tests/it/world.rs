@@ -155,6 +155,7 @@ impl World {
             now: self.now(),
             spans: self.spans,
             refuse_existing: false,
+            replaces: None,
             audit: vec![self.audit()],
         }
     }

@@ -48,6 +48,43 @@ fn flipped_bytes_are_never_served() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
+/// A damaged layer counts as missing, and pushing it again puts it right.
+#[test]
+fn a_push_mends_a_damaged_layer() {
+    let house = House::new("mend", &[("FUNAYA_GC_TRASH", "0s")]);
+    house.create("team/web");
+    house.create("team/api");
+    let bytes = Dice::new(6).bytes(100_000);
+    house.push_image("team/web", "v1", &bytes);
+    let digest = digest(&bytes);
+    let path = format!("/v2/team/web/blobs/{digest}");
+    let object = objects(&house.data().join("blobs")).into_iter().max_by_key(|o| o.metadata().unwrap().len()).unwrap();
+    let mut stored = std::fs::read(&object).unwrap();
+    stored[90_000] ^= 1;
+    std::fs::write(&object, &stored).unwrap();
+    assert_eq!(house.client.registry("HEAD", &path, &[], b"").unwrap().status, 200, "not noticed yet");
+    let out = Command::new(BIN).arg("scrub").arg("--data").arg(house.data()).output().unwrap();
+    let key = object.file_name().unwrap().to_str().unwrap();
+    assert!(String::from_utf8_lossy(&out.stdout).contains(key), "scrub names the object");
+    assert_eq!(house.client.registry("HEAD", &path, &[], b"").unwrap().status, 404);
+    let input = json!({"repositoryName": "team/web", "layerDigests": [digest]});
+    let (_, answer) = house.client.ecr("BatchCheckLayerAvailability", &input).unwrap();
+    assert_eq!(answer["layers"][0]["layerAvailability"], "UNAVAILABLE");
+    let mount = format!("/v2/team/api/blobs/uploads/?mount={digest}&from=team/web");
+    assert_eq!(house.client.registry("POST", &mount, &[], b"").unwrap().status, 202);
+    // From whichever repository it comes: the bytes are the registry's.
+    house.push_blob("team/api", &bytes);
+    for name in ["team/web", "team/api"] {
+        let read = house.client.registry("GET", &format!("/v2/{name}/blobs/{digest}"), &[], b"").unwrap();
+        assert!(read.status == 200 && read.body == bytes, "{name}: {}", read.status);
+    }
+    for command in ["gc", "verify"] {
+        let out = Command::new(BIN).arg(command).arg("--data").arg(house.data()).output().unwrap();
+        assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stdout));
+    }
+    assert!(!object.exists(), "the damaged object is gone");
+}
+
 /// A small disk of its own, gone after the test.
 struct SmallDisk(Scratch);
 
