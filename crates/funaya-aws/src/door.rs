@@ -71,6 +71,7 @@ impl Door {
     async fn serve(&self, request: Request) -> Result<Bytes, Fail> {
         let operation = target(&request.http).ok_or_else(Fail::unknown_operation)?;
         let (head, body) = request.http.into_parts();
+        as_signed(&head, |signed| self.gate.introduce(signed))?;
         let (body, held) = self.read(&head.headers, body, body_max(operation)).await?;
         let caller = self.sign_in(head, body.clone(), request.client.at).await?;
         let visit = Visit { call: self.gate.call(caller, &request.client), body, _held: held };
@@ -88,21 +89,7 @@ impl Door {
     ) -> Result<Caller, Fail> {
         let gate = self.gate.clone();
         let large = body.len() >= LARGE;
-        let check = move || {
-            let mut headers: Vec<(&str, &[u8])> =
-                head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-            let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
-            if let (Some(authority), false) = (authority, head.headers.contains_key(header::HOST)) {
-                headers.push(("host", authority));
-            }
-            let request = SignedRequest {
-                method: head.method.as_str(),
-                path: head.uri.path(),
-                query: head.uri.query().unwrap_or_default(),
-                headers: &headers,
-            };
-            gate.sign_in(&request, &body, now)
-        };
+        let check = move || as_signed(&head, |signed| gate.sign_in(signed, &body, now));
         let outcome = if large {
             let failed = |_| Fail::new("InternalFailure", "").status(StatusCode::INTERNAL_SERVER_ERROR);
             tokio::task::spawn_blocking(check).await.map_err(failed)?
@@ -194,6 +181,22 @@ impl Door {
             }
         }
     }
+}
+
+/// The parts of a request that its signature covers.
+fn as_signed<T>(head: &http::request::Parts, check: impl FnOnce(&SignedRequest<'_>) -> T) -> T {
+    let mut headers: Vec<(&str, &[u8])> =
+        head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    if let (Some(authority), false) = (authority, head.headers.contains_key(header::HOST)) {
+        headers.push(("host", authority));
+    }
+    check(&SignedRequest {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        headers: &headers,
+    })
 }
 
 pub(crate) fn repository_name(text: &str) -> Result<RepositoryName, Fail> {

@@ -132,6 +132,11 @@ impl Gate {
         self.settings.regions.serve(region)
     }
 
+    /// Checks, before a body is read, that a known key is named.
+    pub fn introduce(&self, request: &Request<'_>) -> Result<(), SignInError> {
+        sign_in::introduce(&self.settings.root, request).map(drop)
+    }
+
     /// Checks a SigV4 signature. Hashes `body`: call it off the reactor for large ones.
     pub fn sign_in(&self, request: &Request<'_>, body: &[u8], now: Timestamp) -> Result<Caller, SignInError> {
         sign_in::sign_in(&self.signing_keys, &self.settings.root, &self.settings.regions, request, body, now)

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use funaya_sigv4::{Encoding, Expected, Fault, Payload, Request, SigningKey, parse, payload_hash, verify};
+use funaya_sigv4::{Encoding, Expected, Fault, Payload, Presented, Request, SigningKey, parse, payload_hash, verify};
 use funaya_types::{Host, Region, Timestamp};
 
 use crate::{call::Caller, gate::Regions, keys::RootAccessKey};
@@ -43,6 +43,17 @@ impl SigningKeys {
     }
 }
 
+/// Who a request says it is, before its body is read: a stranger must not make the
+/// server hold one.
+pub(crate) fn introduce(root: &RootAccessKey, request: &Request<'_>) -> Result<Presented, SignInError> {
+    let presented = parse(request)?.ok_or(Fault::MissingToken)?;
+    // Long-lived keys have no session token; one that comes with such a key is none of ours.
+    if presented.access_key_id != root.id || presented.security_token.is_some() {
+        return Err(SignInError::UnknownKey);
+    }
+    Ok(presented)
+}
+
 pub(crate) fn sign_in(
     keys: &SigningKeys,
     root: &RootAccessKey,
@@ -51,11 +62,7 @@ pub(crate) fn sign_in(
     body: &[u8],
     now: Timestamp,
 ) -> Result<Caller, SignInError> {
-    let presented = parse(request)?.ok_or(Fault::MissingToken)?;
-    // Long-lived keys have no session token; one that comes with such a key is none of ours.
-    if presented.access_key_id != root.id || presented.security_token.is_some() {
-        return Err(SignInError::UnknownKey);
-    }
+    let presented = introduce(root, request)?;
     // A host that names a Region takes signatures for that one only.
     let named = request.headers.iter().find(|(name, _)| *name == "host");
     let named = named.and_then(|(_, host)| Host::parse(std::str::from_utf8(host).ok()?).region());
