@@ -15,7 +15,7 @@ fn objects(folder: &std::path::Path) -> Vec<PathBuf> {
 /// D7, D13: a flipped byte, wherever it is, is never delivered as success, and `scrub` names the blob.
 #[test]
 fn flipped_bytes_are_never_served() {
-    let house = House::new("rot", &[]);
+    let house = House::new("rot", &[("FUNAYA_LOG", "off")]);
     house.create("team/web");
     let bytes = Dice::new(3).bytes(150_000);
     let digest = house.push_blob("team/web", &bytes);
@@ -51,7 +51,7 @@ fn flipped_bytes_are_never_served() {
 /// A damaged layer counts as missing, and pushing it again puts it right.
 #[test]
 fn a_push_mends_a_damaged_layer() {
-    let house = House::new("mend", &[("FUNAYA_GC_TRASH", "0s")]);
+    let house = House::new("mend", &[("FUNAYA_LOG", "off"), ("FUNAYA_GC_TRASH", "0s")]);
     house.create("team/web");
     house.create("team/api");
     let bytes = Dice::new(6).bytes(100_000);
@@ -112,7 +112,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_loses_nothing() {
     let disk = SmallDisk::new("24m");
     let data = disk.0.path().join("data");
-    let server = start(&data, &[("FUNAYA_GC_INTERVAL", "1s"), ("FUNAYA_GC_TRASH", "0s")]);
+    let server = start(&data, &[("FUNAYA_LOG", "off"), ("FUNAYA_GC_INTERVAL", "1s"), ("FUNAYA_GC_TRASH", "0s")]);
     let client = Client::new(&server.url).unwrap();
     client.ecr("CreateRepository", &json!({"repositoryName": "team/web"})).unwrap();
     let mut kept = Vec::new();

@@ -95,6 +95,22 @@ fn a_cancelled_upload_is_gone() {
     assert_eq!(house.client.registry("PUT", &path, &[], b"").unwrap().status, 404);
 }
 
+/// V2-07: with `FUNAYA_BLOB_REDIRECT=always` a layer is elsewhere, as in ECR, and needs no sign-in there.
+#[test]
+fn layers_can_be_redirected() {
+    let house = House::new("redirect", &[("FUNAYA_BLOB_REDIRECT", "always")]);
+    house.create("team/web");
+    let digest = house.push_blob("team/web", b"somewhere else");
+    let url = format!("{}/v2/team/web/blobs/{digest}", house.server.url);
+    let auth = format!("Authorization: {}", house.client.authorization());
+    let curl = |args: &[&str]| {
+        let out = std::process::Command::new("curl").args(["-s", "-w", " %{http_code}"]).args(args).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    assert_eq!(curl(&["-H", &auth, &url]), " 307");
+    assert_eq!(curl(&["-L", "-H", &auth, &url]), "somewhere else 200");
+}
+
 /// RFC 9110: ranges of a blob, and conditions.
 #[test]
 fn ranges_and_conditions() {
