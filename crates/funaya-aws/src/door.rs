@@ -1,11 +1,14 @@
 //! The door itself: from a request to an answer.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::{Bytes, BytesMut};
-use funaya_gate::{Action, Call, Caller, Client, Gate, Permit, Sealer, SignedRequest};
+use funaya_gate::{Action, Call, Caller, Client, Denied, Gate, Operation as Allowed, Permit, Sealer, SignedRequest};
 use funaya_registry::{Body, BodyError, Error, Registries};
-use funaya_types::{AccountId, Registry, RepositoryName};
+use funaya_types::{AccountId, Registry, RepositoryArn, RepositoryName};
 use funaya_wire::ecr::{self, Operation};
 use futures_util::StreamExt as _;
 use http::{Method, StatusCode, header};
@@ -33,10 +36,10 @@ const BODY_MAX_PART: usize = 29 * 1024 * 1024;
 /// A manifest of 4 MiB in which every second character is escaped.
 const BODY_MAX_MANIFEST: usize = 9 * 1024 * 1024;
 const BODY_MAX: usize = 1024 * 1024;
+/// Wrong parameters are recorded up to this size of the body.
+const RECORDED_MAX: usize = 100 * 1024;
 /// Bodies from here on are hashed off the reactor.
 const LARGE: usize = 128 * 1024;
-
-const DISABLED: &str = "This feature is disabled";
 
 /// The ECR API.
 pub struct Door {
@@ -50,6 +53,8 @@ pub struct Door {
 pub(crate) struct Visit {
     pub(crate) call: Call,
     pub(crate) body: Bytes,
+    /// Whether the gate has decided about it.
+    judged: AtomicBool,
     _held: OwnedSemaphorePermit,
 }
 
@@ -74,11 +79,16 @@ impl Door {
         as_signed(&head, |signed| self.gate.introduce(signed))?;
         let (body, held) = self.read(&head.headers, body, body_max(operation)).await?;
         let caller = self.sign_in(head, body.clone(), request.client.at).await?;
-        let visit = Visit { call: self.gate.call(caller, &request.client), body, _held: held };
-        if routes::actions(operation).is_none() {
-            return Err(self.refuse_unbuilt(operation, &visit).await);
+        let call = self.gate.call(caller, &request.client);
+        let visit = Visit { call, body, judged: AtomicBool::new(false), _held: held };
+        let outcome = match routes::actions(operation) {
+            Some(_) => ops::dispatch(self, operation, &visit).await,
+            None => Err(Fail::disabled(operation)),
+        };
+        match outcome {
+            Err(fail) if !fail.recorded => Err(self.refuse(operation, &visit, fail).await),
+            outcome => outcome,
         }
-        ops::dispatch(self, operation, &visit).await
     }
 
     async fn sign_in(
@@ -130,17 +140,42 @@ impl Door {
         Ok((bytes.freeze(), held))
     }
 
-    /// A known operation that is not built: let in as any other, then refused honestly (API-72).
-    async fn refuse_unbuilt(&self, operation: Operation, visit: &Visit) -> Fail {
-        let registry = self.own_registry(visit);
-        let fail = match self.gate.authorize_other(&visit.call, &registry, operation.name()) {
-            Err(denied) => denied.into(),
-            Ok(()) if operation.allows("ValidationException") => Fail::new("ValidationException", DISABLED),
-            Ok(()) => Fail::new("InvalidParameterException", DISABLED),
+    /// Records a call that failed outside the hall: its operation is not built (API-72), or
+    /// `fault` was found in its parameters, which only those learn who may make it (ERR-22).
+    async fn refuse(&self, operation: Operation, visit: &Visit, fault: Fail) -> Fail {
+        let action = routes::actions(operation).and_then(|actions| actions.first().copied());
+        let action = action.unwrap_or(Allowed::Other(operation.name()));
+        let parameters = match operation {
+            // A part's bytes are no matter of the log.
+            Operation::UploadLayerPart => Value::Null,
+            _ => serde_json::from_slice(&visit.body).unwrap_or(Value::Null),
         };
+        // What can't be read is told first.
+        let judged = visit.judged.load(Ordering::Relaxed) || fault.is_unreadable();
+        let (registry, resource) = self.meant(visit, &parameters);
+        let denied = match judged {
+            true => None,
+            false => self.gate.authorize_unserved(&visit.call, &registry, action, resource).err(),
+        };
+        let code = denied.as_ref().map(Denied::code);
+        let fail = denied.map_or(fault, Fail::from);
+        let parameters = if visit.body.len() > RECORDED_MAX { Value::Null } else { parameters };
         let (name, message) = fail.texts();
-        self.gate.record_other(&visit.call, &registry, operation.name(), name, message).await;
+        self.gate.record_unserved(&visit.call, action, parameters, code.unwrap_or(name), message).await;
         fail
+    }
+
+    /// What a call with wrong parameters is on, as far as they can be read.
+    fn meant(&self, visit: &Visit, parameters: &Value) -> (Registry, String) {
+        let text = |name: &str| parameters.get(name).and_then(Value::as_str);
+        if let Some(arn) = text("resourceArn").and_then(|arn| arn.parse::<RepositoryArn>().ok()) {
+            return (arn.registry.clone(), arn.to_string());
+        }
+        let own = self.own_registry(visit);
+        let registry = self.registry(visit, text("registryId")).unwrap_or(own);
+        let name = text("repositoryName").and_then(|name| name.parse::<RepositoryName>().ok());
+        let resource = name.map_or_else(|| "*".into(), |name| registry.repository_arn(&name).to_string());
+        (registry, resource)
     }
 
     /// The caller's own registry in the Region called (REG-06).
@@ -168,6 +203,18 @@ impl Door {
         target: A::Target,
     ) -> Result<Permit<A>, Fail> {
         let parameters = serde_json::from_slice(&visit.body).unwrap_or(Value::Null);
+        self.permit_with(visit, registry, target, parameters).await
+    }
+
+    /// A permit whose record shows these parameters.
+    pub(crate) async fn permit_with<A: Action>(
+        &self,
+        visit: &Visit,
+        registry: &Registry,
+        target: A::Target,
+        parameters: Value,
+    ) -> Result<Permit<A>, Fail> {
+        visit.judged.store(true, Ordering::Relaxed);
         Ok(self.gate.authorize(&visit.call, registry, target, parameters).await?)
     }
 
@@ -177,7 +224,7 @@ impl Door {
             Ok(value) => Ok(value),
             Err(error) => {
                 self.gate.record_failure(permit, error.name(), &error.to_string()).await;
-                Err(error.into())
+                Err(Fail::from(error).recorded())
             }
         }
     }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use funaya_gate::{Denied, SignInError};
 use funaya_registry::Error;
-use funaya_wire::Fault;
+use funaya_wire::{Fault, ecr::Operation};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -16,11 +16,13 @@ pub(crate) struct Fail {
     message: String,
     /// Members beside the message (`InvalidLayerPartException`, `KmsException`).
     more: Map<String, Value>,
+    /// Whether the audit log has it.
+    pub(crate) recorded: bool,
 }
 
 impl Fail {
     pub(crate) fn new(name: &'static str, message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, name, message: message.into(), more: Map::new() }
+        Self { status: StatusCode::BAD_REQUEST, name, message: message.into(), more: Map::new(), recorded: false }
     }
 
     /// ERR-12
@@ -32,6 +34,10 @@ impl Fail {
     pub(crate) fn with(mut self, member: &str, value: Value) -> Self {
         self.more.insert(member.into(), value);
         self
+    }
+
+    pub(crate) fn recorded(self) -> Self {
+        Self { recorded: true, ..self }
     }
 
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
@@ -46,6 +52,20 @@ impl Fail {
 
     pub(crate) fn unknown_operation() -> Self {
         Self::new("UnknownOperationException", "").status(StatusCode::NOT_FOUND)
+    }
+
+    /// A known operation that is not built (API-72).
+    pub(crate) fn disabled(operation: Operation) -> Self {
+        let name = match operation.allows("ValidationException") {
+            true => "ValidationException",
+            false => "InvalidParameterException",
+        };
+        Self::new(name, "This feature is disabled")
+    }
+
+    /// Whether the request was no JSON of the right form.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.name == "SerializationException"
     }
 
     pub(crate) fn body(mut self) -> Bytes {
@@ -90,7 +110,8 @@ impl From<Denied> for Fail {
             Denied::NotAllowed { .. } => "AccessDeniedException",
             Denied::Throttled => "ThrottlingException",
         };
-        Self::new(name, denied.to_string())
+        // The gate records its refusals.
+        Self::new(name, denied.to_string()).recorded()
     }
 }
 

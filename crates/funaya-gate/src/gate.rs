@@ -88,6 +88,16 @@ pub enum Denied {
     Throttled,
 }
 
+impl Denied {
+    /// The error code in audit records (IAM-33).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAllowed { .. } => "AccessDenied",
+            Self::Throttled => "ThrottlingException",
+        }
+    }
+}
+
 /// The only maker of [`Permit`]s.
 pub struct Gate {
     settings: Settings,
@@ -199,11 +209,7 @@ impl Gate {
         match self.decide_patiently(&permit).await {
             Ok(()) => Ok(permit),
             Err(denied) => {
-                let code = match denied {
-                    Denied::NotAllowed { .. } => "AccessDenied",
-                    Denied::Throttled => "ThrottlingException",
-                };
-                let mut entry = permit.entry(Value::Null, Some((code.into(), denied.to_string())));
+                let mut entry = permit.entry(Value::Null, Some((denied.code().into(), denied.to_string())));
                 // A refusal is no matter of the account that was asked for.
                 entry.registry.account = call.caller.account;
                 self.settings.audit.put(entry).await;
@@ -241,27 +247,35 @@ impl Gate {
         }
     }
 
-    /// Decides for an operation that is known but not built (API-72).
-    pub fn authorize_other(&self, call: &Call, registry: &Registry, operation: &'static str) -> Result<(), Denied> {
-        self.allow(call, registry, operation, "*".to_owned())?;
-        self.throttle(call, registry, Operation::Other(operation))
+    /// Decides for a call that no permit can be made for: its operation is not built
+    /// (API-72), or its parameters are wrong and it matters first whether the caller may
+    /// ask at all (ERR-22). `resource`: an ARN or `*`.
+    pub fn authorize_unserved(
+        &self,
+        call: &Call,
+        registry: &Registry,
+        operation: Operation,
+        resource: String,
+    ) -> Result<(), Denied> {
+        self.allow(call, registry, operation.iam_action(), resource)?;
+        self.throttle(call, registry, operation)
     }
 
-    /// Records the answer to an operation that is known but not built.
-    pub async fn record_other(&self, call: &Call, registry: &Registry, operation: &str, code: &str, message: &str) {
+    /// Records the answer to such a call.
+    pub async fn record_unserved(&self, call: &Call, operation: Operation, request: Value, code: &str, message: &str) {
         let event = audit::Event {
             at_micros: call.at.micros(),
-            name: operation.into(),
+            name: operation.name().into(),
             request_id: call.request_id.clone(),
             event_id: self.settings.random.uuid(),
-            request: Value::Null,
+            request,
             response: Value::Null,
             resources: Vec::new(),
-            read_only: true,
+            read_only: operation.is_read_only(),
             error: Some((code.into(), message.into())),
         };
-        let entry = audit::Entry { registry: registry.clone(), context: call.context.clone(), event };
-        self.settings.audit.put(entry).await;
+        let registry = Registry { account: call.caller.account, region: call.caller.region.clone() };
+        self.settings.audit.put(audit::Entry { registry, context: call.context.clone(), event }).await;
     }
 
     /// Waits for a credit as long as the call's patience lasts.

@@ -4,6 +4,7 @@ mod body;
 mod cli;
 mod control;
 mod data;
+mod heads;
 mod house;
 mod operator;
 mod serve;

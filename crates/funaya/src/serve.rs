@@ -2,6 +2,7 @@
 
 use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
+use funaya_oci::Content;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -18,6 +19,7 @@ use crate::{
     body::{self, Outgoing},
     control,
     data::{Data, Failed},
+    heads::{Heads, Watched},
     house::House,
     settings::Settings,
     tls,
@@ -204,14 +206,35 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     house: Arc<House>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
+    let heads = Heads::new(BUFFER_MAX);
+    let stream = TokioIo::new(Watched::new(stream, heads.clone()));
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (house, heads) = (house.clone(), heads.clone());
+        async move {
+            if !heads.length_is_clear(request.headers()) {
+                return Ok(unclear());
+            }
+            let response = answer(request, peer, house).await;
+            heads.answered();
+            response
+        }
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_MAX)
         .max_buf_size(BUFFER_MAX)
-        .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request, peer, house.clone())));
+        .serve_connection(stream, service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, %peer, "a connection ended");
     }
+}
+
+/// The answer to a request with two lengths: as bare as hyper's own to heads that it can't read.
+fn unclear() -> http::Response<Outgoing> {
+    let mut response = http::Response::new(Outgoing::from(Content::Whole(bytes::Bytes::new())));
+    *response.status_mut() = http::StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    response
 }
 
 async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(

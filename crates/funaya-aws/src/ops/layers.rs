@@ -90,8 +90,7 @@ pub(crate) async fn upload_part(door: &Door, visit: &Visit) -> Result<Bytes, Fai
         "partFirstByte": first,
         "partLastByte": last,
     });
-    let permit: Arc<Permit<UploadLayerPart>> =
-        Arc::new(door.gate.authorize(&visit.call, &registry, name, asked).await?);
+    let permit: Arc<Permit<UploadLayerPart>> = Arc::new(door.permit_with(visit, &registry, name, asked).await?);
     let length = i64::try_from(blob.len()).unwrap_or(i64::MAX);
     if length == 0 || first.checked_add(length - 1) != Some(last) {
         let received = door.hall.upload_status(&permit, id).await;

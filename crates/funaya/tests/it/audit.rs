@@ -27,6 +27,16 @@ fn every_call_leaves_a_record() {
     let input = json!({"repositoryName": "team/web", "registryId": "210987654321"});
     assert_eq!(client.ecr("ListImages", &input).unwrap().0, 400);
     assert_eq!(client.ecr("PutLifecyclePolicy", &json!({})).unwrap().0, 400);
+    // ERR-22: what is wrong with a call matters only to who may make it; both are recorded.
+    let wrong = json!({"repositoryName": "team/web", "maxResults": 0});
+    assert_eq!(client.ecr("DescribeImages", &wrong).unwrap().1["__type"], "InvalidParameterException");
+    let wrong = json!({"repositoryName": "team/web", "maxResults": 0, "registryId": "210987654321"});
+    assert_eq!(client.ecr("DescribeImages", &wrong).unwrap().1["__type"], "AccessDeniedException");
+    let wrong = json!({"repositoryName": ["team/web"], "registryId": "210987654321"});
+    assert_eq!(client.ecr("DescribeImages", &wrong).unwrap().1["__type"], "SerializationException");
+    let arn = "arn:aws:ecr:us-east-1:123456789012:repository/team/web";
+    let wrong = json!({"resourceArn": arn, "tags": [{"Key": "aws:x", "Value": ""}]});
+    assert_eq!(client.ecr("TagResource", &wrong).unwrap().1["__type"], "InvalidTagParameterException");
     // Reads are written within a quarter of a second.
     std::thread::sleep(std::time::Duration::from_millis(900));
     let records = records(&house);
@@ -56,6 +66,11 @@ fn every_call_leaves_a_record() {
     assert_eq!(pulled[0]["responseElements"], Value::Null);
     assert!(pulled.iter().any(|record| record["errorCode"] == "RepositoryNotFoundException"));
     assert_eq!(named("PutLifecyclePolicy")[0]["errorCode"], "ValidationException");
+    let mut codes: Vec<&str> =
+        named("DescribeImages").iter().map(|record| record["errorCode"].as_str().unwrap()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["AccessDenied", "InvalidParameterException", "SerializationException"]);
+    assert_eq!(named("TagResource")[0]["errorCode"], "InvalidTagParameterException");
     // A refusal stands in the log of the caller's account, whatever account it asked for.
     let denied = named("ListImages")[0];
     assert_eq!(denied["errorCode"], "AccessDenied");

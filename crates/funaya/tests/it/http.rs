@@ -58,13 +58,30 @@ fn conflicting_lengths_are_refused() {
         assert_eq!(status(&answer), "400", "{lengths}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{lengths}: {answer}");
     }
-    // RFC 9112, section 6.1: chunked alone counts, so both orders mean the same.
-    for lengths in
-        ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"]
-    {
-        let answer = raw(&house, &format!("{head}{lengths}Connection: close\r\n\r\n0\r\n\r\n{smuggled}"));
-        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{lengths}: {answer}");
-        assert!(!answer.contains("repositories"), "{lengths}: {answer}");
+    // The connection would stay open, and the upload would take the body.
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let length = "cOnTent-length: 5\r\n";
+    let part = "3\r\nabc\r\n0\r\n\r\n";
+    for lengths in [format!("{chunked}{length}"), format!("{length}{chunked}")] {
+        for method in ["POST", "PUT", "PATCH", "GET"] {
+            let head = head.replace("POST", method);
+            let answer = raw(&house, &format!("{head}{lengths}\r\n{part}{smuggled}"));
+            assert_eq!(status(&answer), "400", "{lengths}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{lengths}: {answer}");
+            // Neither may it hide behind an earlier request.
+            let answer = raw(&house, &format!("{smuggled}{head}{lengths}\r\n{part}{smuggled}"));
+            assert_eq!(answer.matches("HTTP/1.1").count(), 2, "{lengths}: {answer}");
+            assert!(answer.contains("HTTP/1.1 400"), "{lengths}: {answer}");
+        }
+    }
+    // Chunked alone is fine, also for the second upload of a connection.
+    let mut stream = TcpStream::connect(house.server.url.trim_start_matches("http://")).unwrap();
+    for last in ["", "Connection: close\r\n"] {
+        stream.write_all(format!("{head}{chunked}{last}\r\n{part}").as_bytes()).unwrap();
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert_eq!(status(&answer), "202", "{answer}");
     }
     unchanged(&house);
 }
@@ -217,4 +234,21 @@ fn paging_tokens_are_bound() {
     tampered[20] ^= 1;
     let (status, _) = page("DescribeRepositories", json!({"nextToken": String::from_utf8(tampered).unwrap()}));
     assert_eq!(status, 400);
+}
+
+/// A body that stops coming is given up after 60 s; what had come before stays.
+#[test]
+fn an_idle_body_is_given_up() {
+    let house = house("idle");
+    let start = house.client.registry("POST", "/v2/team/web/blobs/uploads/", &[], b"").unwrap();
+    let upload = start.header("location").to_owned();
+    let auth = house.client.authorization();
+    let head = format!("PATCH {upload} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth}\r\nContent-Length: 10\r\n\r\nabc");
+    let mut stream = TcpStream::connect(house.server.url.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(status(&answer), "400", "{answer}");
+    unchanged(&house);
 }

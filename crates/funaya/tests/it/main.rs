@@ -7,6 +7,7 @@ mod damage;
 mod http;
 mod identity;
 mod process;
+mod quotas;
 mod routes;
 mod uploads;
 
