@@ -323,7 +323,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Isolation, SqlStore, audit, collect, images, layers, migrate, repositories, settings, uploads, verify,
+        Isolation, SqlStore, audit, collect, identity, images, layers, migrate, repositories, settings, uploads, verify,
     };
 
     /// The statements of every module, with the module's name.
@@ -331,6 +331,7 @@ mod tests {
         let modules = [
             ("audit", audit::sql::ALL),
             ("collect", collect::sql::ALL),
+            ("identity", identity::sql::ALL),
             ("images", images::sql::ALL),
             ("layers", layers::sql::ALL),
             ("repositories", repositories::sql::ALL),

@@ -9,6 +9,7 @@
 mod audit;
 mod collect;
 mod driver;
+mod identity;
 mod images;
 mod layers;
 mod lite;

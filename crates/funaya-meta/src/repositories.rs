@@ -166,7 +166,11 @@ pub(crate) async fn set_mutability(tx: &mut Tx, command: &SetMutability) -> Resu
 
 pub(crate) async fn tags(tx: &mut Tx, rid: i64, name: &RepositoryName) -> Result<Vec<ResourceTag>> {
     let found = find(tx, rid, name).await?;
-    let rows = tx.all(&sql::TAGS, &[rid.into(), found.repo_id.into()]).await?;
+    tags_of(tx, rid, found.repo_id).await
+}
+
+pub(crate) async fn tags_of(tx: &mut Tx, rid: i64, repo_id: i64) -> Result<Vec<ResourceTag>> {
+    let rows = tx.all(&sql::TAGS, &[rid.into(), repo_id.into()]).await?;
     rows.iter().map(|row| ResourceTag::new(&row.text(0)?, &row.text(1)?).map_err(|_| odd(0))).collect()
 }
 

@@ -3,12 +3,18 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{PoisonError, RwLock},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use funaya_ports::{
     Fut, audit,
     blobs::StoredBlob,
+    identity::{
+        Change, Directory, Entity, EntityKey, EntityPage, IdentityStore, Kind, LastUse, Relation, RepositoryAccess,
+    },
     meta::{
         AdvanceUpload, Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome,
         DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, Mutability, PutImage, Repository, Result, Spans,
@@ -16,12 +22,13 @@ use funaya_ports::{
     },
 };
 use funaya_types::{
-    Digest, ImageTag, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp, UploadId,
+    AccountId, Digest, ImageTag, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp, UploadId,
 };
 
 use crate::{
     collect::{self, Round},
     driver::Tx,
+    identity::{self, SetPolicy},
     images::{self, Page},
     layers::{self, DeleteLayer, Touch},
     lite::Lite,
@@ -48,6 +55,8 @@ pub struct SqlStore {
     engine: Engine,
     /// Row ids of registries: they never change, so replicas may keep them.
     registries: RwLock<HashMap<Registry, i64>>,
+    /// The newest epoch of access that is known here.
+    epoch: AtomicI64,
 }
 
 impl SqlStore {
@@ -64,7 +73,7 @@ impl SqlStore {
     }
 
     fn over(engine: Engine) -> Self {
-        Self { engine, registries: RwLock::default() }
+        Self { engine, registries: RwLock::default(), epoch: AtomicI64::new(0) }
     }
 
     async fn write<C, T>(&self, command: C, work: Work<C, T>) -> Result<T>
@@ -76,6 +85,17 @@ impl SqlStore {
             Engine::Lite(lite) => lite.write(command, work).await,
             Engine::Pg(pg) => pg.write(command, work).await,
         }
+    }
+
+    /// A write that matters for access: who is asked next decides by it.
+    async fn write_access<C, T>(&self, command: C, work: Work<C, (T, i64)>) -> Result<T>
+    where
+        C: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (done, epoch) = self.write(command, work).await?;
+        self.epoch.fetch_max(epoch, Ordering::AcqRel);
+        Ok(done)
     }
 
     async fn read<C, T>(&self, command: &C, work: Work<C, T>) -> Result<T> {
@@ -191,7 +211,10 @@ impl MetaStore for SqlStore {
     fn delete_repository(&self, command: DeleteRepository) -> Fut<'_, Result<Repository>> {
         Box::pin(async move {
             let rid = self.rid(&command.registry).await?;
-            self.write((rid, command), |c, tx| Box::pin(repositories::delete(tx, c))).await
+            self.write_access((rid, command), |c, tx| {
+                Box::pin(async move { Ok((repositories::delete(tx, c).await?, identity::move_epoch(tx).await?)) })
+            })
+            .await
         })
     }
 
@@ -208,6 +231,20 @@ impl MetaStore for SqlStore {
         })
     }
 
+    fn set_policy<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: Option<&'a RepositoryName>,
+        policy: Option<String>,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = SetPolicy { rid: self.rid(registry).await?, name: name.cloned(), policy, audit };
+            self.write_access(command, |c, tx| Box::pin(async move { Ok(((), identity::set_policy(tx, c).await?)) }))
+                .await
+        })
+    }
+
     fn tag_resource<'a>(
         &'a self,
         registry: &'a Registry,
@@ -217,7 +254,10 @@ impl MetaStore for SqlStore {
     ) -> Fut<'a, Result<()>> {
         Box::pin(async move {
             let command = Retag { rid: self.rid(registry).await?, name: name.clone(), tags, audit };
-            self.write(command, |c, tx| Box::pin(repositories::tag(tx, c))).await
+            self.write_access(command, |c, tx| {
+                Box::pin(async move { Ok((repositories::tag(tx, c).await?, identity::move_epoch(tx).await?)) })
+            })
+            .await
         })
     }
 
@@ -230,7 +270,10 @@ impl MetaStore for SqlStore {
     ) -> Fut<'a, Result<()>> {
         Box::pin(async move {
             let command = Retag { rid: self.rid(registry).await?, name: name.clone(), tags: keys, audit };
-            self.write(command, |c, tx| Box::pin(repositories::untag(tx, c))).await
+            self.write_access(command, |c, tx| {
+                Box::pin(async move { Ok((repositories::untag(tx, c).await?, identity::move_epoch(tx).await?)) })
+            })
+            .await
         })
     }
 
@@ -543,5 +586,96 @@ impl MetaStore for SqlStore {
 
     fn prune_audit(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<u64>> {
         Box::pin(self.write((before, limit), |(before, limit), tx| Box::pin(crate::audit::prune(tx, *before, *limit))))
+    }
+}
+
+impl Directory for SqlStore {
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire).unsigned_abs()
+    }
+
+    fn refresh(&self) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let epoch = self.read(&(), |(), tx| Box::pin(identity::epoch(tx))).await?;
+            self.epoch.fetch_max(epoch, Ordering::AcqRel);
+            Ok(())
+        })
+    }
+
+    fn entity<'a>(&'a self, place: &'a EntityKey) -> Fut<'a, Result<Option<Entity>>> {
+        Box::pin(async move { self.read(place, |place, tx| Box::pin(identity::get(tx, place))).await })
+    }
+
+    fn entity_by_id<'a>(&'a self, id: &'a str) -> Fut<'a, Result<Option<Entity>>> {
+        Box::pin(async move { self.read(&id.to_owned(), |id, tx| Box::pin(identity::by_id(tx, id))).await })
+    }
+
+    fn links_from<'a>(
+        &'a self,
+        account: &'a AccountId,
+        relation: Relation,
+        from: &'a str,
+    ) -> Fut<'a, Result<Vec<String>>> {
+        let link = (*account, relation, from.to_owned());
+        Box::pin(async move { self.read(&link, |link, tx| Box::pin(identity::links_from(tx, link))).await })
+    }
+
+    fn repository_access<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+    ) -> Fut<'a, Result<Option<RepositoryAccess>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, name.clone());
+            self.read(&key, |(rid, name), tx| Box::pin(identity::repository(tx, *rid, name))).await
+        })
+    }
+
+    fn registry_policy<'a>(&'a self, registry: &'a Registry) -> Fut<'a, Result<Option<String>>> {
+        Box::pin(async move {
+            let rid = self.rid(registry).await?;
+            self.read(&rid, |rid, tx| Box::pin(identity::registry_policy(tx, *rid))).await
+        })
+    }
+}
+
+impl IdentityStore for SqlStore {
+    fn change(&self, change: Change) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&change.audit.registry).await?;
+            self.write_access((rid, change), |c, tx| Box::pin(async move { Ok(((), identity::change(tx, c).await?)) }))
+                .await
+        })
+    }
+
+    fn entities(&self, page: EntityPage) -> Fut<'_, Result<Vec<Entity>>> {
+        Box::pin(async move { self.read(&page, |page, tx| Box::pin(identity::page(tx, page))).await })
+    }
+
+    fn entity_count<'a>(&'a self, account: &'a AccountId, kind: Kind) -> Fut<'a, Result<u64>> {
+        let key = (*account, kind);
+        Box::pin(
+            async move { self.read(&key, |(account, kind), tx| Box::pin(identity::count(tx, *account, *kind))).await },
+        )
+    }
+
+    fn links_to<'a>(
+        &'a self,
+        account: &'a AccountId,
+        relation: Relation,
+        to: &'a str,
+        after: &'a str,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<String>>> {
+        let holders = (*account, relation, to.to_owned(), after.to_owned(), limit);
+        Box::pin(async move { self.read(&holders, |holders, tx| Box::pin(identity::links_to(tx, holders))).await })
+    }
+
+    fn note_use(&self, uses: Vec<(String, LastUse)>) -> Fut<'_, Result<()>> {
+        Box::pin(async move { self.write(uses, |uses, tx| Box::pin(identity::note_use(tx, uses))).await })
+    }
+
+    fn last_use<'a>(&'a self, id: &'a str) -> Fut<'a, Result<Option<LastUse>>> {
+        Box::pin(async move { self.read(&id.to_owned(), |id, tx| Box::pin(identity::last_use(tx, id))).await })
     }
 }

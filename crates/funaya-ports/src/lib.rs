@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod blobs;
+pub mod identity;
 pub mod meta;
 mod world;
 

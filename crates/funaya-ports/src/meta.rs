@@ -46,6 +46,8 @@ pub enum Refusal {
     NoLayer,
     /// An image refers to the layer.
     LayerInUse,
+    /// An identity is not what it was when the change was decided.
+    Changed,
 }
 
 /// A method of the store did not do what was asked.
@@ -400,6 +402,16 @@ pub trait MetaStore: Send + Sync {
         registry: &'a Registry,
         name: &'a RepositoryName,
         mutability: Mutability,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>>;
+
+    /// Sets or (`None`) removes a resource's policy: a repository's, or without a name the
+    /// registry's own. `policy`: [`crate::identity::BoundPolicy`] in JSON.
+    fn set_policy<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: Option<&'a RepositoryName>,
+        policy: Option<String>,
         audit: audit::Batch,
     ) -> Fut<'a, Result<()>>;
 

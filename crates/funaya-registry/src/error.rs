@@ -369,6 +369,7 @@ impl<'a> Context<'a> {
                 Some(digest) => Error::LayerInUse(digest),
                 None => unexpected(),
             },
+            Refusal::Changed => unexpected(),
         }
     }
 }

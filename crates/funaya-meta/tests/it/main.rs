@@ -38,6 +38,7 @@ macro_rules! races {
 mod audit;
 mod collect;
 mod deletes;
+mod identity;
 mod images;
 mod layers;
 mod model;

@@ -1,6 +1,6 @@
 //! Repositories and their labels.
 
-use funaya_ports::meta::{Mutability, Refusal};
+use funaya_ports::meta::{MetaStore as _, Mutability, Refusal};
 use funaya_types::{Reference, ResourceTag};
 
 use crate::world::{World, digest, name, refused, registry, tag};

@@ -7,6 +7,7 @@ use funaya_ports::{
     Clock as _, Random as _,
     audit::Batch,
     blobs::{Progress, StoredBlob},
+    identity::IdentityStore,
     meta::{
         Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome, DeleteRepository,
         DeleteTarget, Error, Image, Layer, MetaStore, Mount, Mutability, PutImage, Refusal, Repository, Result, Spans,
@@ -24,6 +25,7 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// A store under test.
 pub struct World {
     pub store: Arc<dyn MetaStore>,
+    pub identities: Arc<dyn IdentityStore>,
     pub clock: TestClock,
     pub random: SeededRandom,
     pub registry: Registry,
@@ -53,7 +55,8 @@ impl World {
     fn over(store: SqlStore, home: Home) -> Self {
         let registry = registry("us-east-1");
         let (clock, random) = (TestClock::default(), SeededRandom::new(1));
-        Self { store: Arc::new(store), clock, random, registry, spans: Spans::default(), _home: home }
+        let store = Arc::new(store);
+        Self { store: store.clone(), identities: store, clock, random, registry, spans: Spans::default(), _home: home }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -61,7 +64,7 @@ impl World {
     }
 
     /// Another store over the same database, as a restart or another replica has it.
-    pub async fn reopened(&self) -> Arc<dyn MetaStore> {
+    pub async fn reopened(&self) -> Arc<SqlStore> {
         Arc::new(match &self._home {
             Home::Folder(folder) => SqlStore::open_sqlite(&folder.path().join("meta.db")).unwrap(),
             Home::Database(database) => {
