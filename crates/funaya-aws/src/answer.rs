@@ -8,6 +8,8 @@ use serde::Serialize;
 pub type Response = http::Response<Bytes>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// By its value the reasons of a refusal can be asked for (D9).
+pub(crate) const DECISION: HeaderName = HeaderName::from_static("x-funaya-decision");
 const JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 
 /// An operation's answer, written out.

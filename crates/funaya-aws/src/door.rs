@@ -6,12 +6,14 @@ use std::sync::{
 };
 
 use bytes::{Bytes, BytesMut};
-use funaya_gate::{Action, Call, Caller, Client, Denied, Gate, Operation as Allowed, Permit, Sealer, SignedRequest};
+use funaya_gate::{
+    Action, Call, Caller, Client, Gate, Operation as Allowed, Permit, Resource, Sealer, Service, SignedRequest,
+};
 use funaya_registry::{Body, BodyError, Error, Registries};
-use funaya_types::{AccountId, Registry, RepositoryArn, RepositoryName};
+use funaya_types::{AccountId, Registry, RepositoryArn, RepositoryName, Timestamp};
 use funaya_wire::ecr::{self, Operation};
 use futures_util::StreamExt as _;
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -69,16 +71,21 @@ impl Door {
         let id = request.client.request_id.clone();
         match self.serve(request).await {
             Ok(body) => answer::response(StatusCode::OK, body, &id),
-            Err(fail) => answer::response(fail.status, fail.body(), &id),
+            Err(fail) => {
+                let decision = fail.decision.clone();
+                let mut response = answer::response(fail.status, fail.body(), &id);
+                if let Some(id) = decision.and_then(|id| HeaderValue::from_str(&id).ok()) {
+                    response.headers_mut().insert(answer::DECISION, id);
+                }
+                response
+            }
         }
     }
 
     async fn serve(&self, request: Request) -> Result<Bytes, Fail> {
         let operation = target(&request.http).ok_or_else(Fail::unknown_operation)?;
         let (head, body) = request.http.into_parts();
-        as_signed(&head, |signed| self.gate.introduce(signed))?;
-        let (body, held) = self.read(&head.headers, body, body_max(operation)).await?;
-        let caller = self.sign_in(head, body.clone(), request.client.at).await?;
+        let (caller, body, held) = self.admit(head, body, Service::Ecr, body_max(operation), request.client.at).await?;
         let call = self.gate.call(caller, &request.client);
         let visit = Visit { call, body, judged: AtomicBool::new(false), _held: held };
         let outcome = match routes::actions(operation) {
@@ -91,22 +98,30 @@ impl Door {
         }
     }
 
-    async fn sign_in(
+    /// Finds out who calls, reads the body, and checks the signature over both.
+    async fn admit(
         &self,
         head: http::request::Parts,
-        body: Bytes,
-        now: funaya_types::Timestamp,
-    ) -> Result<Caller, Fail> {
-        let gate = self.gate.clone();
-        let large = body.len() >= LARGE;
-        let check = move || as_signed(&head, |signed| gate.sign_in(signed, &body, now));
+        body: Body,
+        service: Service,
+        body_max: usize,
+        now: Timestamp,
+    ) -> Result<(Caller, Bytes, OwnedSemaphorePermit), Fail> {
+        let headers = signed_headers(&head);
+        let introduced = self.gate.introduce(&signed(&head, &headers), now).await?;
+        let (body, held) = self.read(&head.headers, body, body_max).await?;
+        let (gate, large, bytes) = (self.gate.clone(), body.len() >= LARGE, body.clone());
+        let check = move || {
+            let headers = signed_headers(&head);
+            gate.sign_in(introduced, &signed(&head, &headers), service, &bytes, now)
+        };
         let outcome = if large {
             let failed = |_| Fail::new("InternalFailure", "").status(StatusCode::INTERNAL_SERVER_ERROR);
             tokio::task::spawn_blocking(check).await.map_err(failed)?
         } else {
             check()
         };
-        Ok(outcome?)
+        Ok((outcome?, body, held))
     }
 
     /// Reads a body within its limit and within the budget of all bodies.
@@ -144,37 +159,32 @@ impl Door {
     /// `fault` was found in its parameters, which only those learn who may make it (ERR-22).
     async fn refuse(&self, operation: Operation, visit: &Visit, fault: Fail) -> Fail {
         let action = routes::actions(operation).and_then(|actions| actions.first().copied());
-        let action = action.unwrap_or(Allowed::Other(operation.name()));
+        let action = action.unwrap_or(Allowed::unbuilt(Service::Ecr, operation.name()));
         let parameters = match operation {
             // A part's bytes are no matter of the log.
             Operation::UploadLayerPart => Value::Null,
             _ => serde_json::from_slice(&visit.body).unwrap_or(Value::Null),
         };
-        // What can't be read is told first.
+        // Judged before, or not readable at all: nothing is left to decide.
         let judged = visit.judged.load(Ordering::Relaxed) || fault.is_unreadable();
         let (registry, resource) = self.meant(visit, &parameters);
-        let denied = match judged {
-            true => None,
-            false => self.gate.authorize_unserved(&visit.call, &registry, action, resource).err(),
-        };
-        let code = denied.as_ref().map(Denied::code);
-        let fail = denied.map_or(fault, Fail::from);
         let parameters = if visit.body.len() > RECORDED_MAX { Value::Null } else { parameters };
-        let (name, message) = fail.texts();
-        self.gate.record_unserved(&visit.call, action, parameters, code.unwrap_or(name), message).await;
+        let resource = (!judged).then_some(resource);
+        let refused = self.gate.refuse(&visit.call, &registry, action, resource, parameters, fault.texts()).await;
+        let fail = refused.map_or(fault, Fail::from);
         fail
     }
 
     /// What a call with wrong parameters is on, as far as they can be read.
-    fn meant(&self, visit: &Visit, parameters: &Value) -> (Registry, String) {
+    fn meant(&self, visit: &Visit, parameters: &Value) -> (Registry, Resource) {
         let text = |name: &str| parameters.get(name).and_then(Value::as_str);
         if let Some(arn) = text("resourceArn").and_then(|arn| arn.parse::<RepositoryArn>().ok()) {
-            return (arn.registry.clone(), arn.to_string());
+            return (arn.registry.clone(), Resource::of(&arn.registry, &arn.name));
         }
         let own = self.own_registry(visit);
         let registry = self.registry(visit, text("registryId")).unwrap_or(own);
         let name = text("repositoryName").and_then(|name| name.parse::<RepositoryName>().ok());
-        let resource = name.map_or_else(|| "*".into(), |name| registry.repository_arn(&name).to_string());
+        let resource = name.map_or_else(|| Resource::plain("*"), |name| Resource::of(&registry, &name));
         (registry, resource)
     }
 
@@ -230,20 +240,25 @@ impl Door {
     }
 }
 
-/// The parts of a request that its signature covers.
-fn as_signed<T>(head: &http::request::Parts, check: impl FnOnce(&SignedRequest<'_>) -> T) -> T {
+/// The headers that a signature may cover.
+fn signed_headers(head: &http::request::Parts) -> Vec<(&str, &[u8])> {
     let mut headers: Vec<(&str, &[u8])> =
         head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     if let (Some(authority), false) = (authority, head.headers.contains_key(header::HOST)) {
         headers.push(("host", authority));
     }
-    check(&SignedRequest {
+    headers
+}
+
+/// The parts of a request that its signature covers.
+fn signed<'a>(head: &'a http::request::Parts, headers: &'a [(&'a str, &'a [u8])]) -> SignedRequest<'a> {
+    SignedRequest {
         method: head.method.as_str(),
         path: head.uri.path(),
         query: head.uri.query().unwrap_or_default(),
-        headers: &headers,
-    })
+        headers,
+    }
 }
 
 pub(crate) fn repository_name(text: &str) -> Result<RepositoryName, Fail> {

@@ -18,11 +18,20 @@ pub(crate) struct Fail {
     more: Map<String, Value>,
     /// Whether the audit log has it.
     pub(crate) recorded: bool,
+    /// By this id the reasons of a refusal can be asked for.
+    pub(crate) decision: Option<String>,
 }
 
 impl Fail {
     pub(crate) fn new(name: &'static str, message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, name, message: message.into(), more: Map::new(), recorded: false }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            name,
+            message: message.into(),
+            more: Map::new(),
+            recorded: false,
+            decision: None,
+        }
     }
 
     /// ERR-12
@@ -80,6 +89,11 @@ impl From<SignInError> for Fail {
         let text = error.to_string();
         match error {
             SignInError::UnknownKey => Self::new("UnrecognizedClientException", text),
+            SignInError::Expired => Self::new("ExpiredTokenException", text),
+            SignInError::Store(error) => {
+                tracing::error!(cause = %error, "principals can't be read");
+                Self::new("ServerException", "The service is unavailable").status(StatusCode::INTERNAL_SERVER_ERROR)
+            }
             SignInError::Signature(fault) => match fault.kind() {
                 funaya_gate::SignatureKind::MissingToken => Self::new("MissingAuthenticationTokenException", text),
                 funaya_gate::SignatureKind::Incomplete => Self::new("IncompleteSignatureException", text),
@@ -106,12 +120,14 @@ impl From<Fault> for Fail {
 
 impl From<Denied> for Fail {
     fn from(denied: Denied) -> Self {
-        let name = match denied {
-            Denied::NotAllowed { .. } => "AccessDeniedException",
-            Denied::Throttled => "ThrottlingException",
+        let (name, status) = match denied {
+            Denied::NotAllowed { .. } => ("AccessDeniedException", StatusCode::BAD_REQUEST),
+            Denied::Throttled => ("ThrottlingException", StatusCode::BAD_REQUEST),
+            Denied::Unavailable => ("ServerException", StatusCode::INTERNAL_SERVER_ERROR),
         };
         // The gate records its refusals.
-        Self::new(name, denied.to_string()).recorded()
+        let fail = Self::new(name, denied.to_string()).status(status).recorded();
+        Self { decision: denied.decision().map(str::to_owned), ..fail }
     }
 }
 

@@ -81,9 +81,7 @@ pub fn route_table() -> String {
         .iter()
         .map(|operation| {
             let cell = match actions(*operation) {
-                Some(actions) => {
-                    actions.iter().map(|a| format!("ecr:{}", a.iam_action())).collect::<Vec<_>>().join(", ")
-                }
+                Some(actions) => actions.iter().map(|a| a.action().into_owned()).collect::<Vec<_>>().join(", "),
                 None => format!("ecr:{} (not built: answers an error)", operation.name()),
             };
             format!("| `{}` | {cell} |\n", operation.name())

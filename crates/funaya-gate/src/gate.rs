@@ -7,20 +7,28 @@ use std::{
     time::Duration,
 };
 
-use funaya_ports::{Clock, Random, audit};
+use funaya_policy::Principal;
+use funaya_ports::{
+    Clock, Random, audit,
+    identity::{Directory, LastUse},
+};
 use funaya_rules::throttle::{self, Bucket};
 use funaya_sigv4::Request;
 use funaya_types::{AccountId, Digest, Region, Registry, Secret, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    action::{Action, Operation},
+    access::{Access, Identity, IdentityKind},
+    action::{Action, Operation, Service, SessionAction},
     audit::AuditLog,
-    call::{Call, Caller, Client},
+    call::{Call, Caller, Client, Who},
     download::{self, Download},
+    judge::Case,
     keys::{self, RootAccessKey, Sealer},
-    permit::{Permit, Target, Upkeep},
-    sign_in::{self, SignInError, SigningKeys},
+    permit::{Permit, Resource, Resources, Target, Upkeep},
+    reasons,
+    session::{NewSession, SessionCredentials, SessionOf, Sessions},
+    sign_in::{self, Introduced, SignInError, SigningKeys},
     token::{self, RegistryToken, TokenError},
 };
 
@@ -53,8 +61,10 @@ pub struct Settings {
     pub default_registry: Registry,
     /// Which Regions are served.
     pub regions: Regions,
-    /// The account root's access key.
+    /// The default account root's access key.
     pub root: RootAccessKey,
+    /// Principals and policies.
+    pub directory: Arc<dyn Directory>,
     /// The key that all others are derived from.
     pub root_key: [u8; 32],
     /// Whether the guide's rates are enforced (QUOTA-26).
@@ -67,6 +77,8 @@ pub struct Settings {
     pub audit: AuditLog,
 }
 
+/// Uses of a key are kept no finer than this.
+const USE_EVERY: Duration = Duration::from_secs(60);
 /// How often a call that waits for a credit looks again.
 const THROTTLE_STEP: Duration = Duration::from_millis(50);
 
@@ -74,18 +86,23 @@ const THROTTLE_STEP: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// No policy allows it (ERR-20).
-    #[error("User: {principal} is not authorized to perform: ecr:{action} on resource: {resource}")]
+    #[error("User: {principal} is not authorized to perform: {action} on resource: {resource}")]
     NotAllowed {
         /// Who.
         principal: String,
-        /// What.
-        action: &'static str,
+        /// What, such as `ecr:PutImage`.
+        action: String,
         /// On what.
         resource: String,
+        /// By this id the reasons can be asked for (D9).
+        decision: String,
     },
     /// Too many calls (QUOTA-23).
     #[error("Rate exceeded")]
     Throttled,
+    /// The store failed: nothing could be decided.
+    #[error("The service is unavailable")]
+    Unavailable,
 }
 
 impl Denied {
@@ -94,31 +111,59 @@ impl Denied {
         match self {
             Self::NotAllowed { .. } => "AccessDenied",
             Self::Throttled => "ThrottlingException",
+            Self::Unavailable => "ServiceUnavailable",
         }
+    }
+
+    /// The id of the decision, if it was one.
+    pub fn decision(&self) -> Option<&str> {
+        match self {
+            Self::NotAllowed { decision, .. } => Some(decision),
+            Self::Throttled | Self::Unavailable => None,
+        }
+    }
+}
+
+/// A refusal with its reasons, on the way to the audit log.
+struct Refused {
+    denied: Denied,
+    reasons: Option<Value>,
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        Self { denied, reasons: None }
     }
 }
 
 /// The only maker of [`Permit`]s.
 pub struct Gate {
     settings: Settings,
+    access: Access,
     signing_keys: SigningKeys,
+    sessions: Sessions,
     tokens: Sealer,
     downloads: Secret,
     buckets: Mutex<HashMap<(AccountId, Region, Operation), Bucket>>,
+    uses: Mutex<HashMap<String, LastUse>>,
 }
 
 impl Gate {
     /// A gate; `None` if the root key can't be used.
     pub fn new(settings: Settings) -> Option<Self> {
         let tokens = Sealer::new(&settings.root_key, "registry tokens", settings.random.clone())?;
+        let secrets = Sealer::new(&settings.root_key, keys::ACCESS_KEYS, settings.random.clone())?;
         let raw = keys::derive(&settings.root_key, "layer downloads");
         let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
         Some(Self {
             tokens,
             downloads: Secret::new(hex),
+            sessions: Sessions::new(&settings.root_key, settings.random.clone())?,
+            access: Access::new(settings.directory.clone(), secrets, settings.root.clone()),
             settings,
             signing_keys: SigningKeys::default(),
             buckets: Mutex::default(),
+            uses: Mutex::default(),
         })
     }
 
@@ -142,24 +187,79 @@ impl Gate {
         self.settings.regions.serve(region)
     }
 
-    /// Checks, before a body is read, that a known key is named.
-    pub fn introduce(&self, request: &Request<'_>) -> Result<(), SignInError> {
-        sign_in::introduce(&self.settings.root, request).map(drop)
+    /// Finds, before a body is read, who a request says it is.
+    pub async fn introduce(&self, request: &Request<'_>, now: Timestamp) -> Result<Introduced, SignInError> {
+        sign_in::introduce(&self.access, &self.sessions, request, now).await
     }
 
     /// Checks a SigV4 signature. Hashes `body`: call it off the reactor for large ones.
-    pub fn sign_in(&self, request: &Request<'_>, body: &[u8], now: Timestamp) -> Result<Caller, SignInError> {
-        sign_in::sign_in(&self.signing_keys, &self.settings.root, &self.settings.regions, request, body, now)
+    pub fn sign_in(
+        &self,
+        introduced: Introduced,
+        request: &Request<'_>,
+        service: Service,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Caller, SignInError> {
+        let (keys, regions) = (&self.signing_keys, &self.settings.regions);
+        let caller = sign_in::sign_in(keys, regions, introduced, request, service, body, now)?;
+        self.note_use(&caller, service, now);
+        Ok(caller)
     }
 
     /// Checks a registry token in an `Authorization` header (AUTH-11 to AUTH-16).
-    pub fn accept_token(
+    pub async fn accept_token(&self, header: &str, region: &Region, now: Timestamp) -> Result<Caller, TokenError> {
+        let caller = token::accept(&self.tokens, &self.access, header, region, now).await?;
+        self.note_use(&caller, Service::Ecr, now);
+        Ok(caller)
+    }
+
+    /// Keeps when a key or role was last used, to the minute.
+    fn note_use(&self, caller: &Caller, service: Service, now: Timestamp) {
+        let id = match caller.principal() {
+            Principal::AssumedRole { role_id, .. } => role_id,
+            Principal::User { .. } if caller.claims().is_none() => caller.access_key_id.as_str(),
+            _ => return,
+        };
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        if uses.get(id).is_none_or(|last| last.at.plus(USE_EVERY) <= now) {
+            let (region, service) = (caller.region.to_string(), service.name().to_owned());
+            uses.insert(id.to_owned(), LastUse { at: now, region, service });
+        }
+    }
+
+    /// The uses that were noted since the last time, to be stored.
+    pub fn take_uses(&self) -> Vec<(String, LastUse)> {
+        std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+
+    /// A caller who has shown a token of an identity provider and nothing else, for
+    /// `AssumeRoleWithWebIdentity` and `AssumeRoleWithSAML`. `account`: that of the role wanted.
+    pub fn stranger(
         &self,
-        header: &str,
-        region: &Region,
-        now: Timestamp,
-    ) -> Result<Caller, (TokenError, Option<Caller>)> {
-        token::accept(&self.tokens, &self.settings.root, header, region, now)
+        principal: Principal,
+        conditions: Vec<(String, Vec<String>)>,
+        account: AccountId,
+        region: Region,
+        client: &Client,
+    ) -> Call {
+        let who = Arc::new(Who { principal, identity: None, session: None });
+        let caller = Caller { account, region, access_key_id: String::new(), who };
+        Call { conditions, ..Call::new(caller, client) }
+    }
+
+    /// Makes a session of what a permit allows.
+    pub fn issue_session<A: SessionAction>(&self, permit: &Permit<A>, new: NewSession) -> SessionCredentials {
+        let mut unique = [0; 10];
+        self.settings.random.fill(&mut unique);
+        let caller = permit.call.caller();
+        // A user's own sessions end with the key that asked for them; those of a role are the role's.
+        let parent = match new.of {
+            SessionOf::Role { .. } => None,
+            SessionOf::Own { user_id: None, .. } | SessionOf::Federated { user_id: None, .. } => None,
+            _ => Some(caller.access_key_id.clone()),
+        };
+        self.sessions.issue(new, parent, unique, permit.now())
     }
 
     /// Makes a registry token (AUTH-10).
@@ -169,9 +269,22 @@ impl Gate {
 
     /// A registry token for the root of the default account, for operators on the machine itself.
     pub fn issue_root_token(&self) -> RegistryToken {
+        token::issue(&self.tokens, &self.root_caller(), self.now())
+    }
+
+    /// The root of the default account.
+    fn root_caller(&self) -> Caller {
         let Registry { account, region } = self.settings.default_registry.clone();
-        let caller = Caller { account, region, access_key_id: self.settings.root.id.clone() };
-        token::issue(&self.tokens, &caller, self.now())
+        let kind = IdentityKind::Root;
+        let ceiling = Arc::default();
+        let identity = Identity { account, kind, tags: Vec::new(), policies: Vec::new(), boundary: None, ceiling };
+        let who = Arc::new(Who::lasting(Arc::new(identity)));
+        Caller { account, region, access_key_id: self.settings.root.id.clone(), who }
+    }
+
+    /// A call of an operator on the machine itself, who acts as the root of the default account.
+    pub fn operator(&self, client: &Client) -> Call {
+        Call::new(self.root_caller(), client)
     }
 
     /// Path and query of a download URL; the permit says which registry.
@@ -208,10 +321,11 @@ impl Gate {
         let permit = self.permit(call, registry, target, request);
         match self.decide_patiently(&permit).await {
             Ok(()) => Ok(permit),
-            Err(denied) => {
+            Err(Refused { denied, reasons }) => {
                 let mut entry = permit.entry(Value::Null, Some((denied.code().into(), denied.to_string())));
                 // A refusal is no matter of the account that was asked for.
                 entry.registry.account = call.caller.account;
+                entry.event.decision = reasons;
                 self.settings.audit.put(entry).await;
                 Err(denied)
             }
@@ -220,7 +334,7 @@ impl Gate {
 
     /// Decides without leaving a record of a refusal: for looking whether something
     /// may be offered, such as a layer to mount.
-    pub fn probe<A: Action>(
+    pub async fn probe<A: Action>(
         &self,
         call: &Call,
         registry: &Registry,
@@ -228,7 +342,7 @@ impl Gate {
         request: Value,
     ) -> Result<Permit<A>, Denied> {
         let permit = self.permit(call, registry, target, request);
-        self.decide(&permit).map(|()| permit)
+        self.decide(&permit).await.map(|()| permit).map_err(|refused| refused.denied)
     }
 
     /// The permit of the server's own upkeep and of operators on its machine.
@@ -249,67 +363,104 @@ impl Gate {
 
     /// Decides for a call that no permit can be made for: its operation is not built
     /// (API-72), or its parameters are wrong and it matters first whether the caller may
-    /// ask at all (ERR-22). `resource`: an ARN or `*`.
-    pub fn authorize_unserved(
+    /// ask at all (ERR-22). Either way it fails; this tells with what, and records it.
+    pub async fn refuse(
         &self,
         call: &Call,
         registry: &Registry,
         operation: Operation,
-        resource: String,
-    ) -> Result<(), Denied> {
-        self.allow(call, registry, operation.iam_action(), resource)?;
-        self.throttle(call, registry, operation)
-    }
-
-    /// Records the answer to such a call.
-    pub async fn record_unserved(&self, call: &Call, operation: Operation, request: Value, code: &str, message: &str) {
+        resource: Option<Resource>,
+        request: Value,
+        fault: (&str, &str),
+    ) -> Option<Denied> {
+        let event_id = self.settings.random.uuid();
+        let refused = match resource {
+            // What can't be read is told first.
+            None => None,
+            Some(resource) => {
+                let target = Resources::one(resource.clone());
+                let allowed = self.allow(call, registry, operation, &target, &resource, &event_id).await;
+                allowed.and_then(|()| self.throttle(call, registry, operation).map_err(Refused::from)).err()
+            }
+        };
+        let (denied, reasons) = refused.map(|refused| (refused.denied, refused.reasons)).unzip();
+        let error = match &denied {
+            Some(denied) => (denied.code().to_owned(), denied.to_string()),
+            None => (fault.0.to_owned(), fault.1.to_owned()),
+        };
         let event = audit::Event {
-            at_micros: call.at.micros(),
-            name: operation.name().into(),
-            request_id: call.request_id.clone(),
-            event_id: self.settings.random.uuid(),
+            at_micros: call.client.at.micros(),
+            source: operation.service.name().into(),
+            name: operation.name.into(),
+            request_id: call.client.request_id.clone(),
+            event_id,
             request,
             response: Value::Null,
             resources: Vec::new(),
-            read_only: operation.is_read_only(),
-            error: Some((code.into(), message.into())),
+            read_only: operation.is_read_only,
+            error: Some(error),
+            decision: reasons.flatten(),
         };
         let registry = Registry { account: call.caller.account, region: call.caller.region.clone() };
         self.settings.audit.put(audit::Entry { registry, context: call.context.clone(), event }).await;
+        denied
     }
 
     /// Waits for a credit as long as the call's patience lasts.
-    async fn decide_patiently<A: Action>(&self, permit: &Permit<A>) -> Result<(), Denied> {
-        let until = permit.call.at.plus(permit.call.patience);
+    async fn decide_patiently<A: Action>(&self, permit: &Permit<A>) -> Result<(), Refused> {
+        let until = permit.call.client.at.plus(permit.call.patience);
         loop {
-            match self.decide(permit) {
-                Err(Denied::Throttled) if self.now() < until => tokio::time::sleep(THROTTLE_STEP).await,
+            match self.decide(permit).await {
+                Err(Refused { denied: Denied::Throttled, .. }) if self.now() < until => {
+                    tokio::time::sleep(THROTTLE_STEP).await;
+                }
                 decided => return decided,
             }
         }
     }
 
-    fn decide<A: Action>(&self, permit: &Permit<A>) -> Result<(), Denied> {
-        for arn in permit.target.arns(&permit.registry) {
-            self.allow(&permit.call, &permit.registry, A::OPERATION.iam_action(), arn)?;
+    async fn decide<A: Action>(&self, permit: &Permit<A>) -> Result<(), Refused> {
+        let Permit { call, registry, target, event_id, .. } = permit;
+        for resource in target.resources(registry) {
+            self.allow(call, registry, A::OPERATION, target, &resource, event_id).await?;
         }
-        self.throttle(&permit.call, &permit.registry, A::OPERATION)
+        self.throttle(call, registry, A::OPERATION)?;
+        Ok(())
     }
 
-    /// The account's root may do everything in its account, and nothing elsewhere.
-    fn allow(&self, call: &Call, registry: &Registry, action: &'static str, resource: String) -> Result<(), Denied> {
-        let caller = &call.caller;
-        if caller.account == registry.account && caller.region == registry.region {
+    /// The one place where policies are asked.
+    async fn allow(
+        &self,
+        call: &Call,
+        registry: &Registry,
+        operation: Operation,
+        target: &dyn Target,
+        resource: &Resource,
+        event_id: &str,
+    ) -> Result<(), Refused> {
+        let action = operation.action();
+        let case = Case::gather(&self.access, call, registry, operation, &action, target, resource).await;
+        let case = case.map_err(|error| {
+            tracing::error!(cause = %error, "policies can't be read");
+            Denied::Unavailable
+        })?;
+        if case.decide().is_allowed() {
             return Ok(());
         }
-        Err(Denied::NotAllowed { principal: caller.arn(), action, resource })
+        let denied = Denied::NotAllowed {
+            principal: call.caller.arn(),
+            action: action.to_string(),
+            resource: resource.arn.clone(),
+            decision: reasons::decision_id(call.client.at, event_id),
+        };
+        Err(Refused { denied, reasons: Some(reasons::of(&case)) })
     }
 
     fn throttle(&self, call: &Call, registry: &Registry, operation: Operation) -> Result<(), Denied> {
         if !self.settings.throttled {
             return Ok(());
         }
-        let rate = throttle::rate(operation.name());
+        let rate = throttle::rate(operation.name);
         let key = (call.caller.account, registry.region.clone(), operation);
         let now = self.now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -330,6 +481,6 @@ impl Gate {
 
 impl<A: Action> std::fmt::Debug for Permit<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Permit({} on {:?} of {})", A::OPERATION.name(), self.target, self.registry)
+        write!(f, "Permit({} on {:?} of {})", A::OPERATION.name, self.target, self.registry)
     }
 }

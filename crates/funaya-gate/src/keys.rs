@@ -12,6 +12,8 @@ use funaya_ports::Random;
 use funaya_types::{AccountId, Secret};
 
 const NONCE: usize = 12;
+/// What the secrets of access keys are sealed for; bound to the key's id.
+pub const ACCESS_KEYS: &str = "access keys";
 
 /// The account root's access key.
 #[derive(Clone, Debug)]

@@ -6,23 +6,30 @@
 //!
 //! Never: SQL, files, HTTP types, the meaning of an operation.
 
+mod access;
 pub mod action;
 mod audit;
 mod call;
 mod download;
 mod gate;
+mod judge;
 mod keys;
 mod permit;
+mod reasons;
+mod session;
 mod sign_in;
 mod token;
 
-pub use action::{Action, Operation};
+pub use access::{FULL_ACCESS_ID, ORGANIZATION};
+pub use action::{Action, Operation, Service, SessionAction};
 pub use audit::{AuditLog, AuditWriter};
 pub use call::{Call, Caller, Client};
 pub use download::{Download, VALID_S as DOWNLOAD_VALID_S};
 pub use funaya_sigv4::{Kind as SignatureKind, Request as SignedRequest};
 pub use gate::{Denied, Gate, Regions, Settings};
-pub use keys::{RootAccessKey, Sealer};
-pub use permit::{Permit, Scope, Target, Upkeep};
-pub use sign_in::SignInError;
+pub use keys::{ACCESS_KEYS, RootAccessKey, Sealer};
+pub use permit::{OwnPolicy, Permit, Resource, Resources, Scope, Tagged, Target, Upkeep};
+pub use reasons::{Explained, decision_time};
+pub use session::{Claims, NewSession, SessionCredentials, SessionOf};
+pub use sign_in::{Introduced, SignInError};
 pub use token::{RegistryToken, TokenError};

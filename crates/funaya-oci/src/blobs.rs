@@ -32,7 +32,7 @@ impl Door {
         let digest: Digest = digest.parse().map_err(|_| Problem::bad_digest())?;
         let asked = parameters(visit, &name, json!({"layerDigests": [digest.to_string()]}));
         let permit: Permit<BatchCheckLayerAvailability> =
-            match self.gate.probe(&visit.call, &visit.registry, name.clone(), asked.clone()) {
+            match self.gate.probe(&visit.call, &visit.registry, name.clone(), asked.clone()).await {
                 Ok(permit) => permit,
                 Err(funaya_gate::Denied::NotAllowed { .. }) => {
                     let permit: Permit<GetDownloadUrlForLayer> = self.permit(visit, name, asked).await?;

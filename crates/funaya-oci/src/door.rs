@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use funaya_gate::{Action, Call, Client, Denied, Gate, Permit, TokenError, action::CreateRepository};
+use funaya_gate::{Action, Call, Client, Denied, Gate, Permit, Tagged, TokenError, action::CreateRepository};
 use funaya_registry::{Body, Error, NewRepository, Registries};
 use funaya_types::{Host, Registry, RepositoryName};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -108,13 +108,13 @@ impl Door {
                 return Err(Problem::not_found());
             }
             Err(bad) => {
-                return match self.sign_in(&request) {
+                return match self.sign_in(&request).await {
                     Ok(_) => Err(bad_path(bad)),
                     Err(refusal) => Ok(refusal),
                 };
             }
         };
-        let visit = match self.sign_in(&request) {
+        let visit = match self.sign_in(&request).await {
             Ok(visit) => visit,
             Err(refusal) => return Ok(refusal),
         };
@@ -158,15 +158,15 @@ impl Door {
     }
 
     /// Who calls, and which registry; or the answer that refuses (V2-02, V2-04).
-    fn sign_in(&self, request: &Request) -> Result<Visit, Response> {
+    async fn sign_in(&self, request: &Request) -> Result<Visit, Response> {
         let registry = self.registry(request);
         let refused = |error| self.refuse_token(&registry, error);
         let header = request.header(&header::AUTHORIZATION).ok_or_else(|| refused(TokenError::Unknown))?;
-        match self.gate.accept_token(header, &registry.region, request.client.at) {
+        match self.gate.accept_token(header, &registry.region, request.client.at).await {
             Ok(caller) => {
                 Ok(Visit { call: self.gate.call(caller, &request.client).patient(THROTTLE_PATIENCE), registry })
             }
-            Err((error, _)) => Err(refused(error)),
+            Err(error) => Err(refused(error)),
         }
     }
 
@@ -195,6 +195,10 @@ impl Door {
             TokenError::OtherRegion => {
                 let text = format!("Your authorization token is not valid in the Region {}", registry.region);
                 Problem::new(StatusCode::FORBIDDEN, "DENIED", text).into_response()
+            }
+            TokenError::Store(error) => {
+                tracing::error!(cause = %error, "principals can't be read");
+                Problem::from(Denied::Unavailable).into_response()
             }
         }
     }
@@ -231,7 +235,7 @@ impl Door {
         }
         let parameters = parameters(visit, name, json!({}));
         let permit: Permit<CreateRepository> =
-            match self.gate.probe(&visit.call, &visit.registry, name.clone(), parameters) {
+            match self.gate.probe(&visit.call, &visit.registry, Tagged::plain(name.clone()), parameters).await {
                 Ok(permit) => permit,
                 Err(_) => return Ok(()),
             };

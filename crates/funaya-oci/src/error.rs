@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::answer::{Answer, Response};
 
+/// By its value the reasons of a refusal can be asked for (D9).
+const DECISION: HeaderName = HeaderName::from_static("x-funaya-decision");
+
 /// An answer that is an error.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -55,10 +58,15 @@ impl Problem {
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
+        let text = denied.to_string();
         match denied {
-            Denied::NotAllowed { .. } => Self::new(StatusCode::FORBIDDEN, "DENIED", denied.to_string()),
-            Denied::Throttled => Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", denied.to_string())
-                .with(header::RETRY_AFTER, "1".into()),
+            Denied::NotAllowed { decision, .. } => {
+                Self::new(StatusCode::FORBIDDEN, "DENIED", text).with(DECISION, decision)
+            }
+            Denied::Unavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", text),
+            Denied::Throttled => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", text).with(header::RETRY_AFTER, "1".into())
+            }
         }
     }
 }

@@ -132,7 +132,7 @@ pub fn route_table() -> String {
         .iter()
         .map(|route| {
             let actions: Vec<String> =
-                route.actions().iter().map(|operation| format!("ecr:{}", operation.iam_action())).collect();
+                route.actions().iter().map(|operation| operation.action().into_owned()).collect();
             format!(
                 "| `{}` | {} |\n",
                 route.pattern(),

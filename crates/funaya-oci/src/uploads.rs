@@ -64,7 +64,7 @@ impl Door {
         };
         for source in sources {
             let asked = parameters(visit, &source, json!({"layerDigest": digest.to_string()}));
-            let readable = self.gate.probe::<GetDownloadUrlForLayer>(&visit.call, &visit.registry, source, asked);
+            let readable = self.gate.probe::<GetDownloadUrlForLayer>(&visit.call, &visit.registry, source, asked).await;
             if let Ok(readable) = readable {
                 let mounted = self.hall.mount(permit, &readable, digest).await;
                 if self.checked(permit, mounted).await? {

@@ -23,11 +23,17 @@ pub struct Identity {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
     /// The principal's account.
-    #[serde(rename = "accountId")]
-    pub account_id: String,
+    #[serde(rename = "accountId", skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
     /// The access key that signed.
     #[serde(rename = "accessKeyId", skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
+    /// The user's name.
+    #[serde(rename = "userName", skip_serializing_if = "Option::is_none", default)]
+    pub user_name: Option<String>,
+    /// How and by whom a session was made (TRAIL-15).
+    #[serde(rename = "sessionContext", skip_serializing_if = "Option::is_none", default)]
+    pub session_context: Option<Value>,
     /// `AWS Internal` for background work.
     #[serde(rename = "invokedBy", skip_serializing_if = "Option::is_none")]
     pub invoked_by: Option<String>,
@@ -42,6 +48,9 @@ pub struct Context {
     pub source_ip: String,
     /// With what program.
     pub user_agent: String,
+    /// Whether over TLS.
+    #[serde(default)]
+    pub secure: bool,
 }
 
 /// One event.
@@ -50,6 +59,9 @@ pub struct Event {
     /// When, in microseconds since the epoch.
     #[serde(rename = "t")]
     pub at_micros: i64,
+    /// The service, e.g. `ecr`.
+    #[serde(rename = "s")]
+    pub source: String,
     /// The operation, e.g. `PutImage`.
     #[serde(rename = "n")]
     pub name: String,
@@ -74,6 +86,9 @@ pub struct Event {
     /// Error code and message of a call that failed (TRAIL-11).
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub error: Option<(String, String)>,
+    /// Why the call was refused: the whole explanation (D9).
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Value>,
 }
 
 /// An event on its way to the store.
@@ -152,7 +167,7 @@ fn cloudtrail(registry: &Registry, context: &Context, event: &Event) -> Value {
         "eventVersion": "1.08",
         "userIdentity": context.identity,
         "eventTime": Timestamp::from_micros(event.at_micros).iso8601(),
-        "eventSource": "ecr.amazonaws.com",
+        "eventSource": format!("{}.amazonaws.com", event.source),
         "eventName": event.name,
         "awsRegion": registry.region.as_str(),
         "sourceIPAddress": context.source_ip,

@@ -40,7 +40,7 @@ impl Registries {
         permit: &Permit<CreateRepository>,
         new: NewRepository,
     ) -> Result<Repository, Error> {
-        let place = self.place(permit.registry(), permit.target());
+        let place = self.place(permit.registry(), &permit.target().name);
         let repository = Repository {
             name: place.repository.clone(),
             created_at: permit.now(),
@@ -86,7 +86,7 @@ impl Registries {
 
     /// Whether a repository exists, for a push that may create it.
     pub async fn repository_exists(&self, permit: &Permit<CreateRepository>) -> Result<bool, Error> {
-        match self.parts.meta.repository(permit.registry(), permit.target()).await {
+        match self.parts.meta.repository(permit.registry(), &permit.target().name).await {
             Ok(_) => Ok(true),
             Err(meta::Error::Refused(meta::Refusal::NoRepository)) => Ok(false),
             Err(error) => Err(only_store(error)),
@@ -133,7 +133,7 @@ impl Registries {
 
     /// Adds or overwrites labels (TAG-05, TAG-30).
     pub async fn tag_resource(&self, permit: &Permit<TagResource>, tags: Vec<ResourceTag>) -> Result<(), Error> {
-        let place = self.place(permit.registry(), permit.target());
+        let place = self.place(permit.registry(), &permit.target().name);
         let record = permit.record(Value::Null);
         let done = self.parts.meta.tag_resource(&place.registry, &place.repository, tags, record).await;
         done.map_err(|error| Context::of(&place).error(error))
@@ -141,7 +141,7 @@ impl Registries {
 
     /// Removes labels; keys that are not there are no fault (TAG-32).
     pub async fn untag_resource(&self, permit: &Permit<UntagResource>, keys: Vec<String>) -> Result<(), Error> {
-        let place = self.place(permit.registry(), permit.target());
+        let place = self.place(permit.registry(), &permit.target().name);
         let record = permit.record(Value::Null);
         let done = self.parts.meta.untag_resource(&place.registry, &place.repository, keys, record).await;
         done.map_err(|error| Context::of(&place).error(error))

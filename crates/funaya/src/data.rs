@@ -10,7 +10,7 @@ use std::{
 use funaya_blobs::{FileStore, KeyRing};
 use funaya_gate::Sealer;
 use funaya_meta::{Isolation, SqlStore};
-use funaya_ports::{Random as _, blobs::BlobStore, meta::MetaStore};
+use funaya_ports::{Random as _, blobs::BlobStore, identity::IdentityStore, meta::MetaStore};
 use funaya_types::{AccountId, Secret};
 
 use crate::{settings::Settings, world::SystemRandom};
@@ -19,6 +19,7 @@ use crate::{settings::Settings, world::SystemRandom};
 pub(crate) struct Data {
     pub(crate) folder: PathBuf,
     pub(crate) meta: Arc<dyn MetaStore>,
+    pub(crate) identities: Arc<dyn IdentityStore>,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) root_key: [u8; 32],
     pub(crate) account: AccountId,
@@ -43,10 +44,13 @@ impl Data {
             Some(path) => read_key(path)?,
             None => own_key(&folder.join("root.key"))?,
         };
-        let meta: Arc<dyn MetaStore> = match &settings.database {
-            Some(url) => Arc::new(SqlStore::open_postgres(url, Isolation::ReadCommitted).await.map_err(chain)?),
-            None => Arc::new(SqlStore::open_sqlite(&folder.join("meta.db")).map_err(chain)?),
+        let store = match &settings.database {
+            Some(url) => SqlStore::open_postgres(url, Isolation::ReadCommitted).await.map_err(chain)?,
+            None => SqlStore::open_sqlite(&folder.join("meta.db")).map_err(chain)?,
         };
+        let store = Arc::new(store);
+        let (meta, identities): (Arc<dyn MetaStore>, Arc<dyn IdentityStore>) = (store.clone(), store);
+        identities.refresh().await.map_err(chain)?;
         let keys = KeyRing::new(&root_key, Arc::new(SystemRandom));
         let blobs = Arc::new(FileStore::open(&folder.join("blobs"), keys).map_err(unusable_store)?);
         check_root_key(&*meta, &root_key).await?;
@@ -55,7 +59,7 @@ impl Data {
             Some((id, secret)) => (id.clone(), Secret::new(secret.as_str())),
             None => root_access_key(&*meta, &root_key).await?,
         };
-        Ok(Self { folder, meta, blobs, root_key, account, root_access_key, _lock: lock })
+        Ok(Self { folder, meta, identities, blobs, root_key, account, root_access_key, _lock: lock })
     }
 }
 

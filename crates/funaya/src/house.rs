@@ -42,6 +42,7 @@ impl House {
             default_registry: Registry { account: data.account, region: settings.region.clone() },
             regions: settings.regions.clone(),
             root: RootAccessKey { account: data.account, id, secret },
+            directory: data.identities.clone(),
             root_key: data.root_key,
             throttled: settings.throttled,
             clock: clock.clone(),
@@ -72,7 +73,12 @@ impl House {
     }
 
     /// Answers one request: to which door it goes is a matter of its path.
-    pub(crate) async fn answer(&self, request: http::Request<Body>, source_ip: IpAddr) -> http::Response<Content> {
+    pub(crate) async fn answer(
+        &self,
+        request: http::Request<Body>,
+        source_ip: IpAddr,
+        secure: bool,
+    ) -> http::Response<Content> {
         if is_ambiguous(request.headers()) {
             return text(StatusCode::BAD_REQUEST, "the request has two lengths");
         }
@@ -83,7 +89,7 @@ impl House {
             "/_test/clock" if self.test_clock => return self.move_clock(request.uri().query()),
             _ => {}
         }
-        let client = self.client(&request, source_ip);
+        let client = self.client(&request, source_ip, secure);
         if path == "/v2" || path.starts_with("/v2/") || path.starts_with("/v1/") || path.starts_with("/v0/") {
             return self.oci.answer(funaya_oci::Request { http: request, client }).await;
         }
@@ -93,10 +99,11 @@ impl House {
         self.aws.answer(funaya_aws::Request { http: request, client }).await.map(Content::Whole)
     }
 
-    fn client(&self, request: &http::Request<Body>, source_ip: IpAddr) -> Client {
+    fn client(&self, request: &http::Request<Body>, source_ip: IpAddr, secure: bool) -> Client {
         let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Client {
             source_ip,
+            secure,
             user_agent: agent.unwrap_or_default().chars().take(USER_AGENT_MAX).collect(),
             request_id: self.gate.request_id(),
             at: self.clock.now(),

@@ -33,6 +33,10 @@ const BUFFER_MAX: usize = 330 * 1024;
 const SEND_IDLE_MAX: u32 = 60_000;
 /// Open requests may go on for so long after a signal to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// A change of access on another replica acts within a second.
+const ACCESS_EVERY: Duration = Duration::from_millis(500);
+/// Rounds of that after which uses of keys are stored.
+const USES_EVERY: u32 = 10;
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Threads for disk work; each upload and cold read uses one at a time.
 const BLOCKING_THREADS: usize = 32;
@@ -79,6 +83,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failed> {
     let (stop, stopped) = watch::channel(false);
     let audit = tokio::spawn(audit_writer.run(house.data.meta.clone(), wait(stopped.clone())));
     tokio::spawn(upkeep(house.clone(), settings.gc_interval, stopped.clone()));
+    let access = tokio::spawn(access(house.clone(), stopped.clone()));
     control::listen(house.clone(), &settings)?;
     let graceful = Arc::new(GracefulShutdown::new());
     let accepting: Vec<_> = listeners
@@ -104,6 +109,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failed> {
         tracing::warn!("some requests were cut off");
     }
     audit.await?;
+    access.await?;
     control::remove(&house.data.folder);
     Ok(ExitCode::SUCCESS)
 }
@@ -127,6 +133,32 @@ async fn signal() -> std::io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Looks for other replicas' changes of access, and stores when keys were used.
+async fn access(house: Arc<House>, stopped: watch::Receiver<bool>) {
+    let mut rounds = 0u32;
+    loop {
+        let stopping = tokio::select! {
+            () = wait(stopped.clone()) => true,
+            () = tokio::time::sleep(ACCESS_EVERY) => false,
+        };
+        if let Err(error) = house.data.identities.refresh().await {
+            tracing::error!(%error, "changes of access can't be looked for");
+        }
+        rounds = rounds.wrapping_add(1);
+        if stopping || rounds % USES_EVERY == 0 {
+            let uses = house.gate.take_uses();
+            if !uses.is_empty()
+                && let Err(error) = house.data.identities.note_use(uses).await
+            {
+                tracing::error!(%error, "uses of access keys can't be stored");
+            }
+        }
+        if stopping {
+            return;
+        }
+    }
 }
 
 /// The collector and the pruning of old audit records.
@@ -191,18 +223,19 @@ async fn connection(
     // Neither is needed for a connection to work.
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, SEND_IDLE_MAX);
-    let Some(acceptor) = acceptor else { return http1(stream, peer, house, watcher).await };
+    let Some(acceptor) = acceptor else { return http1(stream, peer, false, house, watcher).await };
     let Ok(Ok(stream)) = tokio::time::timeout(HEADERS_MAX, acceptor.accept(stream)).await else { return };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         http2(stream, peer, house, watcher).await;
     } else {
-        http1(stream, peer, house, watcher).await;
+        http1(stream, peer, true, house, watcher).await;
     }
 }
 
 async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     peer: SocketAddr,
+    secure: bool,
     house: Arc<House>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
@@ -214,7 +247,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             if !heads.length_is_clear(request.headers()) {
                 return Ok(unclear());
             }
-            let response = answer(request, peer, house).await;
+            let response = answer(request, peer, secure, house).await;
             heads.answered();
             response
         }
@@ -252,7 +285,7 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .initial_connection_window_size(4 * WINDOW)
         .max_frame_size(256 * 1024)
         .max_concurrent_streams(128)
-        .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request, peer, house.clone())));
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request, peer, true, house.clone())));
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, %peer, "a connection ended");
     }
@@ -261,11 +294,12 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 async fn answer(
     request: http::Request<Incoming>,
     peer: SocketAddr,
+    secure: bool,
     house: Arc<House>,
 ) -> Result<http::Response<Outgoing>, std::convert::Infallible> {
     let (head, body) = request.into_parts();
     let (body, leftover) = body::incoming(body);
-    let response = house.answer(http::Request::from_parts(head, body), peer.ip()).await;
+    let response = house.answer(http::Request::from_parts(head, body), peer.ip(), secure).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         leftover.drain().await;
     }

@@ -4,6 +4,8 @@
 
 mod emit;
 mod model;
+mod names;
+mod query;
 mod services;
 
 use std::{

@@ -20,6 +20,8 @@ pub struct Model {
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     pub protocol: String,
+    pub api_version: String,
+    pub xml_namespace: Option<String>,
     pub signing_name: Option<String>,
     pub endpoint_prefix: String,
     pub target_prefix: Option<String>,
@@ -35,8 +37,11 @@ pub struct Operation {
 
 /// A reference to a shape.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Member {
     pub shape: String,
+    /// The element around the members of a query service's answer.
+    pub result_wrapper: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +68,8 @@ pub struct Shape {
 #[derive(Deserialize)]
 pub struct Error {
     pub code: Option<String>,
+    #[serde(rename = "httpStatusCode")]
+    pub status: Option<u16>,
 }
 
 pub fn parse(json: &str) -> Result<Model, Failure> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use funaya_gate::{
-    Permit, Scope,
+    Permit, Scope, Tagged,
     action::{CreateRepository, DeleteRepository, DescribeRepositories, PutImageTagMutability, TagResource},
 };
 use funaya_registry::{Mutability, NewRepository, Repository};
@@ -23,7 +23,7 @@ use crate::{
     answer::json,
     door::{Door, Visit, repository_name},
     fail::Fail,
-    ops::tags::resource_tags,
+    ops::tags::{pairs, resource_tags},
     paging::{self, Paging},
 };
 
@@ -33,9 +33,10 @@ pub(crate) async fn create(door: &Door, visit: &Visit) -> Result<Bytes, Fail> {
     let registry = door.registry(visit, request.registry_id.as_deref())?;
     let name = repository_name(&request.repository_name)?;
     let tags = request.tags.unwrap_or_default();
-    let permit: Permit<CreateRepository> = door.permit(visit, &registry, name.clone()).await?;
+    let tagged = |name| Tagged { tags: pairs(&tags), ..Tagged::plain(name) };
+    let permit: Permit<CreateRepository> = door.permit(visit, &registry, tagged(name.clone())).await?;
     if !tags.is_empty() {
-        let _: Permit<TagResource> = door.permit(visit, &registry, name).await?;
+        let _: Permit<TagResource> = door.permit(visit, &registry, tagged(name)).await?;
     }
     let filters = request.image_tag_mutability_exclusion_filters.as_deref();
     let new = NewRepository {

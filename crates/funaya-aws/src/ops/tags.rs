@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use funaya_gate::{
-    Permit,
+    Permit, Tagged,
     action::{ListTagsForResource, TagResource, UntagResource},
 };
 use funaya_types::{RepositoryArn, ResourceTag, limits};
@@ -23,7 +23,8 @@ use crate::{
 pub(crate) async fn tag(door: &Door, visit: &Visit) -> Result<Bytes, Fail> {
     let request = TagResourceRequest::from_json(&visit.body)?;
     let arn = resource(door, visit, &request.resource_arn)?;
-    let permit: Permit<TagResource> = door.permit(visit, &arn.registry, arn.name).await?;
+    let target = Tagged { tags: pairs(&request.tags), ..Tagged::plain(arn.name) };
+    let permit: Permit<TagResource> = door.permit(visit, &arn.registry, target).await?;
     let tags = resource_tags(&request.tags)?;
     let done = door.hall.tag_resource(&permit, tags).await;
     door.checked(&permit, done).await?;
@@ -34,7 +35,8 @@ pub(crate) async fn tag(door: &Door, visit: &Visit) -> Result<Bytes, Fail> {
 pub(crate) async fn untag(door: &Door, visit: &Visit) -> Result<Bytes, Fail> {
     let request = UntagResourceRequest::from_json(&visit.body)?;
     let arn = resource(door, visit, &request.resource_arn)?;
-    let permit: Permit<UntagResource> = door.permit(visit, &arn.registry, arn.name).await?;
+    let target = Tagged { keys: request.tag_keys.clone(), ..Tagged::plain(arn.name) };
+    let permit: Permit<UntagResource> = door.permit(visit, &arn.registry, target).await?;
     if request.tag_keys.iter().any(|key| key.starts_with("aws:")) {
         return Err(reserved());
     }
@@ -60,6 +62,11 @@ fn resource(door: &Door, visit: &Visit, arn: &str) -> Result<RepositoryArn, Fail
     let invalid = || Fail::parameter("resourceArn", "Invalid ARN");
     let arn: RepositoryArn = arn.parse().map_err(|_| invalid())?;
     if arn.registry.region == door.own_registry(visit).region { Ok(arn) } else { Err(invalid()) }
+}
+
+/// Labels as the gate wants them.
+pub(crate) fn pairs(tags: &[Tag]) -> Vec<(String, String)> {
+    tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()
 }
 
 /// TAG-20 to TAG-26

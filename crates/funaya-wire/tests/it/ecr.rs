@@ -1,7 +1,5 @@
 //! ECR's requests and answers: form, constraints and their texts (API-70 to API-89).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
 use std::fmt::Debug;
 
 use funaya_wire::{EpochSeconds, Fault, Hidden, ecr::*};

@@ -1,0 +1,191 @@
+//! The decision: one caller, one action, one resource, and every policy that applies.
+
+use std::sync::Arc;
+
+use funaya_policy::{Context, Decision, Explanation, Level, Named, Outcome, Policies, PolicyType, Request};
+use funaya_ports::StoreError;
+use funaya_types::{AccountId, Registry, Timestamp};
+
+use crate::{
+    access::{Access, Protected, bind},
+    action::{Operation, Service},
+    call::{Call, Who},
+    permit::{OwnPolicy, Resource, Target},
+    session::SessionOf,
+};
+
+/// Everything that one decision rests on.
+pub(crate) struct Case<'a> {
+    pub(crate) who: &'a Who,
+    pub(crate) action: &'a str,
+    pub(crate) resource: &'a Resource,
+    /// Whose the resource is.
+    pub(crate) owner: AccountId,
+    context: Context,
+    protected: Arc<Protected>,
+    /// A trust policy.
+    trust: Option<Named>,
+    registry: Option<Arc<Named>>,
+    barred: bool,
+}
+
+impl<'a> Case<'a> {
+    /// Gathers what applies.
+    pub(crate) async fn gather(
+        access: &Access,
+        call: &'a Call,
+        registry: &Registry,
+        operation: Operation,
+        action: &'a str,
+        target: &dyn Target,
+        resource: &'a Resource,
+    ) -> Result<Self, StoreError> {
+        let protected = match &resource.policy {
+            OwnPolicy::Repository(name) => access.repository(registry, name).await?,
+            _ => Arc::default(),
+        };
+        let trust = match &resource.policy {
+            OwnPolicy::Trust(policy) => {
+                Some(bind(format!("trust policy of {}", resource.arn), PolicyType::Trust, policy)?)
+            }
+            _ => None,
+        };
+        let ecr = operation.service == Service::Ecr;
+        let of_registry = if ecr { access.registry(registry).await? } else { None };
+        let who = &*call.caller.who;
+        let mut context = conditions(call, registry);
+        for (key, value) in protected.tags.iter().chain(&resource.tags) {
+            context.set_tag("aws:ResourceTag", key, value);
+            if ecr {
+                context.set_tag("ecr:ResourceTag", key, value);
+            }
+        }
+        target.conditions(&mut context);
+        let barred = is_barred(who, operation);
+        let owner = registry.account;
+        Ok(Self { who, action, resource, owner, context, protected, trust, registry: of_registry, barred })
+    }
+
+    pub(crate) fn decide(&self) -> Outcome {
+        if self.barred {
+            return Outcome::ImplicitDeny { missing: PolicyType::Session };
+        }
+        self.with_policies(|request, policies| {
+            let first = funaya_policy::decide(request, policies);
+            let Some(registry) = &self.registry else { return first.outcome };
+            let second = funaya_policy::decide(request, &Policies { resource: Some(registry), ..*policies });
+            either(first, second)
+        })
+    }
+
+    pub(crate) fn explain(&self) -> Explanation {
+        self.with_policies(|request, policies| match &self.registry {
+            // Only one policy of the resource can be shown: the one that says more.
+            Some(registry) if policies.resource.is_none() => {
+                funaya_policy::explain(request, &Policies { resource: Some(registry), ..*policies })
+            }
+            _ => funaya_policy::explain(request, policies),
+        })
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn with_policies<T>(&self, decide: impl FnOnce(&Request<'_>, &Policies<'_>) -> T) -> T {
+        let request = Request {
+            principal: &self.who.principal,
+            action: self.action,
+            resource: &self.resource.arn,
+            resource_account: Some(self.owner),
+            context: &self.context,
+        };
+        let resource = self.trust.as_ref().or(self.protected.policy.as_ref());
+        let Some(identity) = self.who.identity.as_deref() else {
+            return decide(&request, &Policies { resource, ..Policies::default() });
+        };
+        let lists: Vec<Vec<&Named>> = identity.ceiling.levels.iter().map(|level| level.iter().collect()).collect();
+        let levels: Vec<Level<'_>> = lists.iter().map(|policies| Level { policies }).collect();
+        let policies: Vec<&Named> = identity.policies.iter().collect();
+        let session = self.who.session.as_ref().and_then(|session| session.policies.as_deref());
+        decide(
+            &request,
+            &Policies {
+                service_control: &levels,
+                endpoint: None,
+                resource,
+                identity: &policies,
+                boundary: identity.boundary.as_ref(),
+                session: session.map(Vec::as_slice),
+            },
+        )
+    }
+}
+
+/// A repository has its own policy and its registry's: either may allow, each may deny.
+fn either(first: Decision, second: Decision) -> Outcome {
+    match (first.outcome, second.outcome) {
+        (deny @ Outcome::ExplicitDeny { .. }, _) | (_, deny @ Outcome::ExplicitDeny { .. }) => deny,
+        (Outcome::Allowed, _) | (_, Outcome::Allowed) => Outcome::Allowed,
+        (first, _) => first,
+    }
+}
+
+/// What sessions of `GetFederationToken` and `GetSessionToken` may never call, whatever policies say.
+/// Source: IAM user guide, "Compare AWS STS credentials".
+fn is_barred(who: &Who, operation: Operation) -> bool {
+    let Some(session) = &who.session else { return false };
+    let free = operation.name == "GetCallerIdentity";
+    match (&session.claims.of, operation.service) {
+        (SessionOf::Federated { .. }, Service::Iam | Service::Sts) => !free,
+        (SessionOf::Own { .. }, Service::Iam) => session.claims.mfa_at.is_none(),
+        (SessionOf::Own { .. }, Service::Sts) => !free && operation.name != "AssumeRole",
+        _ => false,
+    }
+}
+
+/// The condition keys of a call (IAM-51), those of its target not included.
+fn conditions(call: &Call, registry: &Registry) -> Context {
+    let mut context = Context::new();
+    let (caller, client) = (&call.caller, &call.client);
+    caller.who.principal.context_keys(&mut context);
+    context.set("aws:SourceIp", &call.context.source_ip);
+    context.set("aws:SecureTransport", flag(client.secure));
+    context.set("aws:UserAgent", &client.user_agent);
+    context.set("aws:CurrentTime", &client.at.iso8601());
+    context.set("aws:EpochTime", &client.at.secs().to_string());
+    context.set("aws:RequestedRegion", registry.region.as_str());
+    context.set("aws:ResourceAccount", registry.account.as_str());
+    context.set("aws:ViaAWSService", "false");
+    for (key, value) in caller.tags() {
+        context.set_tag("aws:PrincipalTag", &key, &value);
+    }
+    if let Some(claims) = caller.claims() {
+        context.set("aws:TokenIssueTime", &claims.issued_at.iso8601());
+        context.set("aws:MultiFactorAuthPresent", flag(claims.mfa_at.is_some()));
+        if let Some(at) = claims.mfa_at {
+            context.set("aws:MultiFactorAuthAge", &age_s(at, client.at).to_string());
+        }
+        if let Some(provider) = &claims.provider {
+            context.set("aws:FederatedProvider", provider);
+        }
+        if let Some(source) = &claims.source_identity {
+            context.set("aws:SourceIdentity", source);
+        }
+    }
+    for (key, values) in &call.conditions {
+        match values.as_slice() {
+            [one] => context.set(key, one),
+            several => context.set_all(key, &several.iter().map(String::as_str).collect::<Vec<_>>()),
+        }
+    }
+    context
+}
+
+fn age_s(from: Timestamp, to: Timestamp) -> i64 {
+    (to.secs() - from.secs()).max(0)
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
