@@ -176,6 +176,10 @@ fn status(error: &Error) -> StatusCode {
         | Error::LayerTooLarge
         | Error::EmptyUpload(_)
         | Error::LayerDigest { .. }
+        | Error::NoPolicy(_)
+        | Error::NoRegistryPolicy(_)
+        | Error::BadPolicy(_)
+        | Error::LocksOut
         | Error::BodyCut
         | Error::BodyLength { .. } => StatusCode::BAD_REQUEST,
     }

@@ -4,9 +4,10 @@ use funaya_gate::{
     Action as _, Operation as Allowed,
     action::{
         BatchCheckLayerAvailability, BatchDeleteImage, BatchGetImage, CompleteLayerUpload, CreateRepository,
-        DeleteRepository, DescribeImages, DescribeRegistry, DescribeRepositories, GetAuthorizationToken,
-        GetDownloadUrlForLayer, InitiateLayerUpload, ListImageReferrers, ListImages, ListTagsForResource, PutImage,
-        PutImageTagMutability, TagResource, UntagResource, UploadLayerPart,
+        DeleteRegistryPolicy, DeleteRepository, DeleteRepositoryPolicy, DescribeImages, DescribeRegistry,
+        DescribeRepositories, GetAuthorizationToken, GetDownloadUrlForLayer, GetRegistryPolicy, GetRepositoryPolicy,
+        InitiateLayerUpload, ListImageReferrers, ListImages, ListTagsForResource, PutImage, PutImageTagMutability,
+        PutRegistryPolicy, SetRepositoryPolicy, TagResource, UntagResource, UploadLayerPart,
     },
 };
 use funaya_wire::ecr::Operation;
@@ -33,15 +34,19 @@ pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
         Operation::PutImageTagMutability => &[PutImageTagMutability::OPERATION],
         Operation::TagResource => &[TagResource::OPERATION],
         Operation::UntagResource => &[UntagResource::OPERATION],
+        Operation::DeleteRegistryPolicy => &[DeleteRegistryPolicy::OPERATION],
+        Operation::DeleteRepositoryPolicy => &[DeleteRepositoryPolicy::OPERATION],
+        Operation::GetRegistryPolicy => &[GetRegistryPolicy::OPERATION],
+        Operation::GetRepositoryPolicy => &[GetRepositoryPolicy::OPERATION],
+        Operation::PutRegistryPolicy => &[PutRegistryPolicy::OPERATION],
+        Operation::SetRepositoryPolicy => &[SetRepositoryPolicy::OPERATION],
         Operation::UploadLayerPart => &[UploadLayerPart::OPERATION],
         Operation::BatchGetRepositoryScanningConfiguration
         | Operation::CreatePullThroughCacheRule
         | Operation::CreateRepositoryCreationTemplate
         | Operation::DeleteLifecyclePolicy
         | Operation::DeletePullThroughCacheRule
-        | Operation::DeleteRegistryPolicy
         | Operation::DeleteRepositoryCreationTemplate
-        | Operation::DeleteRepositoryPolicy
         | Operation::DeleteSigningConfiguration
         | Operation::DeregisterPullTimeUpdateExclusion
         | Operation::DescribeImageReplicationStatus
@@ -52,20 +57,16 @@ pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
         | Operation::GetAccountSetting
         | Operation::GetLifecyclePolicy
         | Operation::GetLifecyclePolicyPreview
-        | Operation::GetRegistryPolicy
         | Operation::GetRegistryScanningConfiguration
-        | Operation::GetRepositoryPolicy
         | Operation::GetSigningConfiguration
         | Operation::ListPullTimeUpdateExclusions
         | Operation::PutAccountSetting
         | Operation::PutImageScanningConfiguration
         | Operation::PutLifecyclePolicy
-        | Operation::PutRegistryPolicy
         | Operation::PutRegistryScanningConfiguration
         | Operation::PutReplicationConfiguration
         | Operation::PutSigningConfiguration
         | Operation::RegisterPullTimeUpdateExclusion
-        | Operation::SetRepositoryPolicy
         | Operation::StartImageScan
         | Operation::StartLifecyclePolicyPreview
         | Operation::UpdateImageStorageClass

@@ -16,12 +16,12 @@ use funaya_ports::{
         AccessKey, Account, BoundPolicy, Directory, Entity, EntityKey, Group, Kind, ManagedPolicy, Organization,
         Relation, Role, ServiceControlPolicy, User,
     },
-    meta,
 };
 use funaya_types::{AccountId, Registry, RepositoryName, Secret};
 
 use crate::{
     keys::{RootAccessKey, Sealer},
+    principals::store,
     session::Claims,
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Credential {
 }
 
 /// A user, role or root with everything that says what it may do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) account: AccountId,
     pub(crate) kind: IdentityKind,
@@ -55,7 +55,7 @@ pub(crate) struct Identity {
     pub(crate) ceiling: Arc<Ceiling>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum IdentityKind {
     Root,
     User { id: String, name: String, arn: String },
@@ -361,13 +361,6 @@ fn named(name: String, policy_type: PolicyType, text: &str) -> Result<Named> {
 
 fn read<T: for<'a> serde::Deserialize<'a>>(entity: &Entity) -> Result<T> {
     entity.read().map_err(store)
-}
-
-fn store(error: meta::Error) -> StoreError {
-    match error {
-        meta::Error::Store(error) => error,
-        meta::Error::Refused(refusal) => StoreError::failed(format!("a read was refused: {refusal:?}")),
-    }
 }
 
 fn damaged(what: &str) -> StoreError {

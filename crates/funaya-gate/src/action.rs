@@ -32,6 +32,11 @@ impl Service {
         }
     }
 
+    /// The service of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Ecr, Self::Iam, Self::Sts, Self::Organizations].into_iter().find(|service| service.name() == name)
+    }
+
     /// Services that have one endpoint for all Regions.
     pub const fn is_global(self) -> bool {
         matches!(self, Self::Iam | Self::Organizations)

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use funaya_policy::Principal;
+use funaya_policy::{PolicyType, Principal};
 use funaya_ports::{
-    Clock, Random, audit,
-    identity::{Directory, LastUse},
+    Clock, Random, StoreError, audit,
+    identity::{BoundPolicy, Directory, LastUse},
 };
 use funaya_rules::throttle::{self, Bucket};
 use funaya_sigv4::Request;
@@ -18,15 +18,16 @@ use funaya_types::{AccountId, Digest, Region, Registry, Secret, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    access::{Access, Identity, IdentityKind},
+    access::{self, Access, Identity, IdentityKind},
     action::{Action, Operation, Service, SessionAction},
     audit::AuditLog,
     call::{Call, Caller, Client, Who},
     download::{self, Download},
-    judge::Case,
+    judge::{Asked, Case},
     keys::{self, RootAccessKey, Sealer},
     permit::{Permit, Resource, Resources, Target, Upkeep},
     reasons,
+    replay::{self, Replayed, Trial},
     session::{NewSession, SessionCredentials, SessionOf, Sessions},
     sign_in::{self, Introduced, SignInError, SigningKeys},
     token::{self, RegistryToken, TokenError},
@@ -345,6 +346,32 @@ impl Gate {
         self.decide(&permit).await.map(|()| permit).map_err(|refused| refused.denied)
     }
 
+    /// Whether the caller could still do the same if the repository had this policy (POL-21).
+    pub async fn would_allow<A: Action>(&self, permit: &Permit<A>, policy: &BoundPolicy) -> Result<bool, StoreError> {
+        let Permit { call, registry, target, .. } = permit;
+        let action = A::OPERATION.action();
+        for resource in target.resources(registry) {
+            let asked = asked(A::OPERATION, &action);
+            let case = Case::gather(&self.access, call, registry, asked, target, &resource).await?;
+            let policy = access::bind(resource.arn.clone(), PolicyType::Resource, policy)?;
+            if !case.with_policy(policy).decide().is_allowed() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Judges a recorded call with and without a changed policy. `registry`: whose record it is.
+    pub async fn replay(
+        &self,
+        registry: &Registry,
+        context: &Arc<audit::Context>,
+        event: &audit::Event,
+        trial: &Trial,
+    ) -> Result<Replayed, StoreError> {
+        replay::replay(&self.access, registry, context, event, trial).await
+    }
+
     /// The permit of the server's own upkeep and of operators on its machine.
     pub fn upkeep(&self) -> Upkeep {
         Upkeep(())
@@ -439,7 +466,7 @@ impl Gate {
         event_id: &str,
     ) -> Result<(), Refused> {
         let action = operation.action();
-        let case = Case::gather(&self.access, call, registry, operation, &action, target, resource).await;
+        let case = Case::gather(&self.access, call, registry, asked(operation, &action), target, resource).await;
         let case = case.map_err(|error| {
             tracing::error!(cause = %error, "policies can't be read");
             Denied::Unavailable
@@ -477,6 +504,10 @@ impl Gate {
     pub async fn record_failure<A: Action>(&self, permit: &Permit<A>, code: &str, message: &str) {
         self.settings.audit.put(permit.entry(Value::Null, Some((code.into(), message.into())))).await;
     }
+}
+
+fn asked(operation: Operation, action: &str) -> Asked<'_> {
+    Asked { service: operation.service, name: operation.name, action }
 }
 
 impl<A: Action> std::fmt::Debug for Permit<A> {

@@ -8,11 +8,21 @@ use funaya_types::{AccountId, Registry, Timestamp};
 
 use crate::{
     access::{Access, Protected, bind},
-    action::{Operation, Service},
+    action::Service,
     call::{Call, Who},
     permit::{OwnPolicy, Resource, Target},
     session::SessionOf,
 };
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) service: Service,
+    /// The operation.
+    pub(crate) name: &'a str,
+    /// The IAM action, with its prefix.
+    pub(crate) action: &'a str,
+}
 
 /// Everything that one decision rests on.
 pub(crate) struct Case<'a> {
@@ -35,8 +45,7 @@ impl<'a> Case<'a> {
         access: &Access,
         call: &'a Call,
         registry: &Registry,
-        operation: Operation,
-        action: &'a str,
+        asked: Asked<'a>,
         target: &dyn Target,
         resource: &'a Resource,
     ) -> Result<Self, StoreError> {
@@ -50,7 +59,7 @@ impl<'a> Case<'a> {
             }
             _ => None,
         };
-        let ecr = operation.service == Service::Ecr;
+        let ecr = asked.service == Service::Ecr;
         let of_registry = if ecr { access.registry(registry).await? } else { None };
         let who = &*call.caller.who;
         let mut context = conditions(call, registry);
@@ -61,9 +70,25 @@ impl<'a> Case<'a> {
             }
         }
         target.conditions(&mut context);
-        let barred = is_barred(who, operation);
+        let barred = is_barred(who, asked);
         let owner = registry.account;
-        Ok(Self { who, action, resource, owner, context, protected, trust, registry: of_registry, barred })
+        Ok(Self {
+            who,
+            action: asked.action,
+            resource,
+            owner,
+            context,
+            protected,
+            trust,
+            registry: of_registry,
+            barred,
+        })
+    }
+
+    /// The same case, if the repository had this policy.
+    pub(crate) fn with_policy(self, policy: Named) -> Self {
+        let tags = self.protected.tags.clone();
+        Self { protected: Arc::new(Protected { policy: Some(policy), tags }), ..self }
     }
 
     pub(crate) fn decide(&self) -> Outcome {
@@ -133,13 +158,13 @@ fn either(first: Decision, second: Decision) -> Outcome {
 
 /// What sessions of `GetFederationToken` and `GetSessionToken` may never call, whatever policies say.
 /// Source: IAM user guide, "Compare AWS STS credentials".
-fn is_barred(who: &Who, operation: Operation) -> bool {
+fn is_barred(who: &Who, asked: Asked<'_>) -> bool {
     let Some(session) = &who.session else { return false };
-    let free = operation.name == "GetCallerIdentity";
-    match (&session.claims.of, operation.service) {
+    let free = asked.name == "GetCallerIdentity";
+    match (&session.claims.of, asked.service) {
         (SessionOf::Federated { .. }, Service::Iam | Service::Sts) => !free,
         (SessionOf::Own { .. }, Service::Iam) => session.claims.mfa_at.is_none(),
-        (SessionOf::Own { .. }, Service::Sts) => !free && operation.name != "AssumeRole",
+        (SessionOf::Own { .. }, Service::Sts) => !free && asked.name != "AssumeRole",
         _ => false,
     }
 }

@@ -159,6 +159,18 @@ pub fn unpack(registry: &Registry, body: &str) -> Result<Vec<Value>, serde_json:
     Ok(body.r.iter().filter_map(record).collect())
 }
 
+/// One event of a stored batch, by its id.
+pub fn find(body: &str, event_id: &str) -> Result<Option<(Arc<Context>, Event)>, serde_json::Error> {
+    Ok(events(body)?.into_iter().find(|(_, event)| event.event_id == event_id))
+}
+
+/// All events of a stored batch.
+pub fn events(body: &str) -> Result<Vec<(Arc<Context>, Event)>, serde_json::Error> {
+    let body: Body = serde_json::from_str(body)?;
+    let event = |(context, event): (usize, Event)| Some((body.c.get(context)?.clone(), event));
+    Ok(body.r.into_iter().filter_map(event).collect())
+}
+
 fn cloudtrail(registry: &Registry, context: &Context, event: &Event) -> Value {
     let account: &AccountId = &registry.account;
     let resources: Vec<Value> =

@@ -9,7 +9,7 @@ use funaya_ports::{
     meta::{self, Refusal},
 };
 use funaya_rules::manifest::BadManifest;
-use funaya_types::{Digest, ImageTag, Registry, RepositoryName, UploadId, limits};
+use funaya_types::{AccountId, Digest, ImageTag, Registry, RepositoryName, UploadId, limits};
 
 /// A repository of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,6 +246,24 @@ pub enum Error {
         /// Bytes that were announced.
         announced: u64,
     },
+    /// POL-22
+    #[error(
+        "Repository policy does not exist for the repository with name '{}' in the registry with id '{}'",
+        .0.repository, .0.registry.account
+    )]
+    NoPolicy(Place),
+    /// The registry has no policy of its own.
+    #[error("Registry policy does not exist in the registry with id '{0}'")]
+    NoRegistryPolicy(AccountId),
+    /// POL-14. The reason is for operators: ECR gives none.
+    #[error("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'")]
+    BadPolicy(String),
+    /// POL-21
+    #[error(
+        "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'The policy would keep the caller from \
+         setting the policy later; use force to set it nevertheless'"
+    )]
+    LocksOut,
     /// The stores.
     #[error("{}", store_text(.0))]
     Store(#[from] StoreError),
@@ -294,6 +312,9 @@ impl Error {
             Self::PartTooSmall => "LayerPartTooSmallException",
             Self::EmptyUpload(_) => "EmptyUploadException",
             Self::LayerDigest { .. } => "InvalidLayerException",
+            Self::NoPolicy(_) => "RepositoryPolicyNotFoundException",
+            Self::NoRegistryPolicy(_) => "RegistryPolicyNotFoundException",
+            Self::BadPolicy(_) | Self::LocksOut => "InvalidParameterException",
             Self::Store(_) => "ServerException",
         }
     }

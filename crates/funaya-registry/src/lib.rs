@@ -10,6 +10,7 @@ mod damage;
 mod error;
 mod images;
 mod layers;
+mod policies;
 mod repositories;
 mod shapes;
 mod upkeep;
@@ -17,7 +18,7 @@ mod uploads;
 
 use std::sync::Arc;
 
-use funaya_ports::{Random, blobs::BlobStore, meta::MetaStore, meta::Spans};
+use funaya_ports::{Random, blobs::BlobStore, identity::Directory, meta::MetaStore, meta::Spans};
 use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName};
 
 pub use error::{Error, ImageRef, Place};
@@ -36,6 +37,8 @@ pub use uploads::{Body, BodyError, Part};
 pub struct Parts {
     /// Rows.
     pub meta: Arc<dyn MetaStore>,
+    /// Principals, and policies of resources.
+    pub directory: Arc<dyn Directory>,
     /// Bytes.
     pub blobs: Arc<dyn BlobStore>,
     /// Ids.

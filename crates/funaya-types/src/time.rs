@@ -52,6 +52,11 @@ impl Timestamp {
         self.format("%Y-%m-%dT%H:%M:%SZ")
     }
 
+    /// Reads what [`Timestamp::iso8601`] writes, and other forms of ISO 8601 with an offset.
+    pub fn parse_iso8601(text: &str) -> Option<Self> {
+        Some(Self(text.parse::<jiff::Timestamp>().ok()?.as_microsecond()))
+    }
+
     /// `20180711T221743Z`, the form in signatures.
     pub fn basic(self) -> String {
         self.format("%Y%m%dT%H%M%SZ")

@@ -430,12 +430,14 @@ static MEDIA_TYPE_LIST: List<&Text> = List { min: Some(1), max: Some(100), item:
 static NEXT_TOKEN: Text = Text::ANY;
 static PART_SIZE: Int = Int { min: Some(0), max: None };
 static REGISTRY_ID: Text = Text { min: None, max: None, pattern: Some(Pattern::new("[0-9]{12}")) };
+static REGISTRY_POLICY_TEXT: Text = Text { min: Some(0), max: Some(10240), pattern: None };
 static REPOSITORY_NAME: Text = Text {
     min: Some(2),
     max: Some(256),
     pattern: Some(Pattern::new("[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(\\/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*")),
 };
 static REPOSITORY_NAME_LIST: List<&Text> = List { min: Some(1), max: Some(100), item: &REPOSITORY_NAME };
+static REPOSITORY_POLICY_TEXT: Text = Text { min: Some(0), max: Some(10240), pattern: None };
 static TAG_KEY: Text = Text::ANY;
 static TAG_KEY_LIST: List<&Text> = List { min: None, max: None, item: &TAG_KEY };
 static TAG_LIST: List<Nested<Tag>> = List { min: None, max: None, item: Nested::RULE };
@@ -668,6 +670,66 @@ impl CreateRepositoryRequest {
 pub struct CreateRepositoryResponse {
     #[serde(rename = "repository", skip_serializing_if = "Option::is_none")]
     pub repository: Option<Repository>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRegistryPolicyRequest {}
+
+impl Structure for DeleteRegistryPolicyRequest {
+    const MEMBERS: &'static [&'static str] = &[];
+
+    fn fill(_: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {})
+    }
+}
+
+impl DeleteRegistryPolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeleteRegistryPolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
+    pub policy_text: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRepositoryPolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+}
+
+impl Structure for DeleteRepositoryPolicyRequest {
+    const MEMBERS: &'static [&'static str] = &["registryId", "repositoryName"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+        })
+    }
+}
+
+impl DeleteRepositoryPolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeleteRepositoryPolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
+    pub policy_text: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -912,6 +974,66 @@ pub struct GetDownloadUrlForLayerResponse {
     pub download_url: Option<String>,
     #[serde(rename = "layerDigest", skip_serializing_if = "Option::is_none")]
     pub layer_digest: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRegistryPolicyRequest {}
+
+impl Structure for GetRegistryPolicyRequest {
+    const MEMBERS: &'static [&'static str] = &[];
+
+    fn fill(_: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {})
+    }
+}
+
+impl GetRegistryPolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct GetRegistryPolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
+    pub policy_text: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetRepositoryPolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+}
+
+impl Structure for GetRepositoryPolicyRequest {
+    const MEMBERS: &'static [&'static str] = &["registryId", "repositoryName"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+        })
+    }
+}
+
+impl GetRepositoryPolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct GetRepositoryPolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
+    pub policy_text: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -1388,6 +1510,34 @@ pub struct PutImageTagMutabilityResponse {
     pub image_tag_mutability_exclusion_filters: Option<Vec<ImageTagMutabilityExclusionFilter>>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutRegistryPolicyRequest {
+    pub policy_text: String,
+}
+
+impl Structure for PutRegistryPolicyRequest {
+    const MEMBERS: &'static [&'static str] = &["policyText"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { policy_text: members.required(0, &REGISTRY_POLICY_TEXT)? })
+    }
+}
+
+impl PutRegistryPolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PutRegistryPolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
+    pub policy_text: Option<String>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ReplicationConfiguration {
     #[serde(rename = "rules")]
@@ -1460,6 +1610,44 @@ words!(
         ImageArchived = "IMAGE_ARCHIVED",
     }
 );
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SetRepositoryPolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+    pub policy_text: String,
+    pub force: Option<bool>,
+}
+
+impl Structure for SetRepositoryPolicyRequest {
+    const MEMBERS: &'static [&'static str] = &["registryId", "repositoryName", "policyText", "force"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+            policy_text: members.required(2, &REPOSITORY_POLICY_TEXT)?,
+            force: members.optional(3, Flag)?,
+        })
+    }
+}
+
+impl SetRepositoryPolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SetRepositoryPolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
+    pub policy_text: Option<String>,
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubjectIdentifier {

@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{operator, serve, settings::Options};
+use crate::{operator, reasons::Replay, serve, settings::Options};
 
 /// A self-hosted container registry that speaks Amazon ECR.
 #[derive(Parser)]
@@ -37,10 +37,53 @@ pub(crate) enum Command {
     Audit(Options),
     /// Bring back what was deleted
     Restore(Options),
-    /// Explain a decision
-    Explain(Options),
+    /// Explain why a call was refused
+    Explain {
+        /// The decision's id: the header `x-funaya-decision` of the answer
+        id: String,
+        /// Print everything as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Try out policies
+    #[command(subcommand)]
+    Policy(Policy),
     /// Print the version
     Version,
+}
+
+/// What to do with a policy.
+#[derive(Subcommand)]
+pub(crate) enum Policy {
+    /// Judge the recorded calls of the last days as if a policy were another
+    Replay {
+        /// File with the policy to try out
+        #[arg(long, value_name = "FILE")]
+        against: PathBuf,
+        /// What it stands for: the ARN of a managed policy or of a repository that it replaces, or of a user or
+        /// role that it is added to
+        #[arg(long, value_name = "ARN")]
+        replace: String,
+        /// How far to look back
+        #[arg(long, default_value_t = 7)]
+        days: u32,
+        /// Print everything as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+impl Policy {
+    fn run(self) -> Result<ExitCode, crate::data::Failed> {
+        let Self::Replay { against, replace, days, json, options } = self;
+        let document = std::fs::read_to_string(&against)
+            .map_err(|error| format!("the policy `{}` can't be read: {error}", against.display()))?;
+        operator::run(options.resolve()?, operator::Task::Replay(Replay { replace, document, days, json }))
+    }
 }
 
 /// How credentials are printed.
@@ -71,7 +114,10 @@ impl Command {
             Self::Gc(options) => operator::run(options.resolve()?, operator::Task::Gc),
             Self::Audit(options) => operator::run(options.resolve()?, operator::Task::Audit),
             Self::Restore(_) => Err("restore is not available in this version".into()),
-            Self::Explain(_) => Err("explain is not available in this version".into()),
+            Self::Explain { id, json, options } => {
+                operator::run(options.resolve()?, operator::Task::Explain { id, json })
+            }
+            Self::Policy(policy) => policy.run(),
             Self::Version => {
                 println!("funaya {}", env!("CARGO_PKG_VERSION"));
                 Ok(ExitCode::SUCCESS)

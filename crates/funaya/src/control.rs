@@ -25,7 +25,8 @@ use crate::{
 };
 
 const NAME: &str = "control.sock";
-const QUESTION_MAX: u64 = 4096;
+/// A policy may be part of the question.
+const QUESTION_MAX: u64 = 256 * 1024;
 
 /// Answers operators until the process ends.
 pub(crate) fn listen(house: Arc<House>, settings: &Settings) -> Result<(), Failed> {
@@ -80,11 +81,11 @@ async fn answer(house: Arc<House>, stream: UnixStream) -> io::Result<()> {
 }
 
 /// Asks the server that runs on this folder; `None` if none does.
-pub(crate) async fn ask(folder: &Path, task: Task) -> Result<Option<ExitCode>, Failed> {
+pub(crate) async fn ask(folder: &Path, task: &Task) -> Result<Option<ExitCode>, Failed> {
     let Ok((_folder, path)) = short_path(folder) else { return Ok(None) };
     let Ok(stream) = UnixStream::connect(path).await else { return Ok(None) };
     let (reader, mut writer) = stream.into_split();
-    writer.write_all(format!("{}\n", serde_json::to_string(&task)?).as_bytes()).await?;
+    writer.write_all(format!("{}\n", serde_json::to_string(task)?).as_bytes()).await?;
     let mut lines = BufReader::new(reader).lines();
     let mut out = io::stdout();
     while let Some(line) = lines.next_line().await? {

@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     data::{Data, Failed},
+    proxies::{self, Network},
     settings::Settings,
     world::{SystemClock, SystemRandom},
 };
@@ -24,6 +25,7 @@ pub(crate) struct House {
     aws: funaya_aws::Door,
     clock: Arc<SystemClock>,
     test_clock: bool,
+    trusted_proxies: Vec<Network>,
     /// Kept open as long as the house stands.
     pub(crate) data: Data,
 }
@@ -52,6 +54,7 @@ impl House {
         let gate = Arc::new(gate.ok_or(unusable)?);
         let hall = Arc::new(Registries::new(Parts {
             meta: data.meta.clone(),
+            directory: data.identities.clone(),
             blobs: data.blobs.clone(),
             random: random.clone(),
             endpoints: Endpoints { suffix: settings.suffix.clone(), public_url },
@@ -67,6 +70,7 @@ impl House {
             hall,
             clock,
             test_clock: settings.test_clock,
+            trusted_proxies: settings.trusted_proxies.clone(),
             data,
         };
         Ok((house, writer))
@@ -76,8 +80,8 @@ impl House {
     pub(crate) async fn answer(
         &self,
         request: http::Request<Body>,
-        source_ip: IpAddr,
-        secure: bool,
+        peer: IpAddr,
+        tls: bool,
     ) -> http::Response<Content> {
         if is_ambiguous(request.headers()) {
             return text(StatusCode::BAD_REQUEST, "the request has two lengths");
@@ -89,7 +93,7 @@ impl House {
             "/_test/clock" if self.test_clock => return self.move_clock(request.uri().query()),
             _ => {}
         }
-        let client = self.client(&request, source_ip, secure);
+        let client = self.client(&request, peer, tls);
         if path == "/v2" || path.starts_with("/v2/") || path.starts_with("/v1/") || path.starts_with("/v0/") {
             return self.oci.answer(funaya_oci::Request { http: request, client }).await;
         }
@@ -99,7 +103,8 @@ impl House {
         self.aws.answer(funaya_aws::Request { http: request, client }).await.map(Content::Whole)
     }
 
-    fn client(&self, request: &http::Request<Body>, source_ip: IpAddr, secure: bool) -> Client {
+    fn client(&self, request: &http::Request<Body>, peer: IpAddr, tls: bool) -> Client {
+        let (source_ip, secure) = proxies::origin(&self.trusted_proxies, peer, tls, request.headers());
         let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Client {
             source_ip,

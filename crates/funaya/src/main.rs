@@ -7,6 +7,8 @@ mod data;
 mod heads;
 mod house;
 mod operator;
+mod proxies;
+mod reasons;
 mod serve;
 mod settings;
 mod tls;

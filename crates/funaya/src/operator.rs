@@ -12,12 +12,13 @@ use crate::{
     control,
     data::{Data, Failed},
     house::House,
+    reasons::{self, Replay},
     serve,
     settings::Settings,
 };
 
 /// What an operator asks for.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
     Credentials(Format),
@@ -25,6 +26,8 @@ pub(crate) enum Task {
     Scrub,
     Gc,
     Audit,
+    Explain { id: String, json: bool },
+    Replay(Replay),
 }
 
 /// Takes lines of output.
@@ -32,7 +35,7 @@ pub(crate) type Lines = tokio::sync::mpsc::Sender<String>;
 
 pub(crate) fn run(settings: Settings, task: Task) -> Result<ExitCode, Failed> {
     serve::runtime()?.block_on(async {
-        if let Some(done) = control::ask(&settings.data, task).await? {
+        if let Some(done) = control::ask(&settings.data, &task).await? {
             return Ok(done);
         }
         let public_url = settings.public_url.clone().unwrap_or_else(|| {
@@ -65,6 +68,8 @@ pub(crate) async fn perform(house: &House, task: Task, lines: Lines) -> ExitCode
         Task::Scrub => scrub(house, &lines).await,
         Task::Gc => gc(house, &lines).await,
         Task::Audit => print_audit(house, &lines).await,
+        Task::Explain { id, json } => reasons::explain(house, &id, json, &lines).await,
+        Task::Replay(replay) => reasons::replay(house, &replay, &lines).await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -76,9 +81,10 @@ pub(crate) async fn perform(house: &House, task: Task, lines: Lines) -> ExitCode
     }
 }
 
-type Outcome = Result<bool, Failed>;
+/// Whether it went well.
+pub(crate) type Outcome = Result<bool, Failed>;
 
-async fn say(lines: &Lines, text: String) {
+pub(crate) async fn say(lines: &Lines, text: String) {
     // Nobody reads any more: nothing to tell.
     let _ = lines.send(text).await;
 }

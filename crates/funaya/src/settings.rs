@@ -13,6 +13,8 @@ use funaya_registry::Pattern;
 use funaya_types::{AccountId, Region, limits};
 use serde::Deserialize;
 
+use crate::proxies::Network;
+
 /// Settings as they were given.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -96,6 +98,10 @@ pub(crate) struct Options {
     /// Most images of a repository: ECR's adjustable quota, 10000
     #[arg(long, env = "FUNAYA_IMAGES_PER_REPOSITORY", value_name = "N")]
     images_per_repository: Option<String>,
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, separated by commas
+    #[arg(long, env = "FUNAYA_TRUSTED_PROXIES", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_more")]
+    trusted_proxies: Option<Vec<String>>,
     /// Lets tests move time; loopback listeners only
     #[arg(long, env = "FUNAYA_TEST_CLOCK", hide = true)]
     test_clock: Option<String>,
@@ -122,6 +128,7 @@ pub(crate) struct Settings {
     pub(crate) gc_interval: Duration,
     pub(crate) spans: Spans,
     pub(crate) images_max: i64,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) test_clock: bool,
 }
 
@@ -155,7 +162,7 @@ impl Options {
             fill!(self from file: data, listen, tls_cert, tls_key, account, region, regions, suffix, public_url,
                 root_access_key_id, root_secret_access_key, database, blobs, create_on_push, blob_redirect,
                 root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window,
-                images_per_repository, test_clock);
+                images_per_repository, trusted_proxies, test_clock);
         }
         let spans = self.spans()?;
         let settings = Settings {
@@ -170,6 +177,7 @@ impl Options {
             gc_interval: duration("gc-interval", self.gc_interval.as_deref(), Duration::from_secs(60))?,
             test_clock: matches!(self.test_clock.as_deref(), Some("1" | "true")),
             spans,
+            trusted_proxies: self.trusted_proxies()?,
             images_max: parsed::<u32>("images-per-repository", self.images_per_repository.as_deref())?
                 .map_or(limits::IMAGES_MAX, i64::from),
             account: parsed("account", self.account.as_deref())?,
@@ -216,7 +224,7 @@ impl Options {
         ] {
             text.take_if(|text| text.is_empty());
         }
-        for list in [&mut self.listen, &mut self.regions, &mut self.create_on_push] {
+        for list in [&mut self.listen, &mut self.regions, &mut self.create_on_push, &mut self.trusted_proxies] {
             list.take_if(|list| list.iter().all(String::is_empty));
         }
     }
@@ -267,6 +275,12 @@ impl Options {
             }
             _ => Err(bad("`root-access-key-id` and `root-secret-access-key` must be given together")),
         }
+    }
+
+    fn trusted_proxies(&self) -> Result<Vec<Network>, BadSetting> {
+        let wrong =
+            |text: &str| bad(format!("`trusted-proxies`: `{text}` is not an address or network such as 10.0.0.0/8"));
+        self.trusted_proxies.iter().flatten().map(|text| Network::parse(text).ok_or_else(|| wrong(text))).collect()
     }
 
     fn redirect(&self) -> Result<Redirect, BadSetting> {

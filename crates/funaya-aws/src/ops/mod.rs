@@ -2,6 +2,7 @@
 
 mod images;
 mod layers;
+mod policies;
 mod pull;
 mod registry;
 mod repositories;
@@ -23,18 +24,24 @@ pub(crate) async fn dispatch(door: &Door, operation: Operation, visit: &Visit) -
         Operation::BatchGetImage => pull::batch_get(door, visit).await,
         Operation::CompleteLayerUpload => layers::complete(door, visit).await,
         Operation::CreateRepository => repositories::create(door, visit).await,
+        Operation::DeleteRegistryPolicy => policies::delete_registry(door, visit).await,
         Operation::DeleteRepository => repositories::delete(door, visit).await,
+        Operation::DeleteRepositoryPolicy => policies::delete(door, visit).await,
         Operation::DescribeImages => images::describe(door, visit).await,
         Operation::DescribeRegistry => registry::describe(door, visit).await,
         Operation::DescribeRepositories => repositories::describe(door, visit).await,
         Operation::GetAuthorizationToken => registry::authorization_token(door, visit).await,
         Operation::GetDownloadUrlForLayer => pull::download_url(door, visit).await,
+        Operation::GetRegistryPolicy => policies::get_registry(door, visit).await,
+        Operation::GetRepositoryPolicy => policies::get(door, visit).await,
         Operation::InitiateLayerUpload => layers::initiate(door, visit).await,
         Operation::ListImageReferrers => pull::referrers(door, visit).await,
         Operation::ListImages => images::list(door, visit).await,
         Operation::ListTagsForResource => tags::list(door, visit).await,
         Operation::PutImage => images::put(door, visit).await,
         Operation::PutImageTagMutability => repositories::put_tag_mutability(door, visit).await,
+        Operation::PutRegistryPolicy => policies::put_registry(door, visit).await,
+        Operation::SetRepositoryPolicy => policies::set(door, visit).await,
         Operation::TagResource => tags::tag(door, visit).await,
         Operation::UntagResource => tags::untag(door, visit).await,
         Operation::UploadLayerPart => layers::upload_part(door, visit).await,
