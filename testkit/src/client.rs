@@ -1,6 +1,12 @@
 //! A client of both APIs, as thin as can be.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use funaya_sigv4::{Credentials, Encoding, Payload, Request, Scope, payload_hash, sign};
@@ -21,6 +27,20 @@ pub struct Client {
     url: String,
     authorization: String,
     region: String,
+    key: Key,
+    /// How far the test clock has been moved.
+    ahead_s: Arc<AtomicI64>,
+}
+
+/// What a client signs with.
+#[derive(Clone)]
+pub struct Key {
+    /// `AKIA…` or `ASIA…`
+    pub id: String,
+    /// The secret half.
+    pub secret: String,
+    /// Of a session.
+    pub token: Option<String>,
 }
 
 /// An answer of the registry API.
@@ -53,17 +73,37 @@ impl Client {
 
     /// Signs in with the root key, in a Region.
     pub fn in_region(url: &str, region: &str) -> Result<Self, Gone> {
+        let key = Key { id: ACCESS_KEY.into(), secret: SECRET_KEY.into(), token: None };
+        Self::with_key(url, region, key)
+    }
+
+    /// Another principal's client of the same server.
+    pub fn of(&self, key: Key) -> Result<Self, Gone> {
+        let mut other = Self { key, ..self.clone() };
+        other.log_in()?;
+        Ok(other)
+    }
+
+    /// Signs in with a key. Without the right to get a registry token it has none.
+    pub fn with_key(url: &str, region: &str, key: Key) -> Result<Self, Gone> {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .max_idle_connections_per_host(1)
             .build()
             .into();
-        let mut client = Self { agent, url: url.into(), authorization: String::new(), region: region.into() };
-        let (_, answer) = client.ecr("GetAuthorizationToken", &json!({}))?;
-        let token = answer["authorizationData"][0]["authorizationToken"].as_str().unwrap_or_default();
-        client.authorization = format!("Basic {token}");
+        let (url, region, ahead_s) = (url.into(), region.into(), Arc::default());
+        let mut client = Self { agent, url, authorization: String::new(), region, key, ahead_s };
+        client.log_in()?;
         Ok(client)
+    }
+
+    /// Gets a new registry token.
+    pub fn log_in(&mut self) -> Result<(), Gone> {
+        let (_, answer) = self.ecr("GetAuthorizationToken", &json!({}))?;
+        let token = answer["authorizationData"][0]["authorizationToken"].as_str().unwrap_or_default();
+        self.authorization = format!("Basic {token}");
+        Ok(())
     }
 
     /// What the client sends as `Authorization`.
@@ -84,36 +124,63 @@ impl Client {
 
     /// A call of the ECR API: status and answer.
     pub fn ecr(&self, operation: &str, input: &Value) -> Result<(u16, Value), Gone> {
-        let body = input.to_string();
-        let host = self.url.split_once("://").map_or("", |(_, host)| host);
+        let answer = self.ecr_with(operation, input, &[])?;
+        Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
+    }
+
+    /// A call of the ECR API with more headers: the answer as it came.
+    pub fn ecr_with(&self, operation: &str, input: &Value, headers: &[(&str, &str)]) -> Result<Answer, Gone> {
         let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
-        let headers = [
-            ("host", host.as_bytes()),
-            ("content-type", b"application/x-amz-json-1.1".as_slice()),
-            ("x-amz-target", target.as_bytes()),
-        ];
+        let mut all = vec![("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
+        all.extend_from_slice(headers);
+        self.signed("ecr", &self.region, &all, &input.to_string())
+    }
+
+    /// A call of IAM (`iam`) or STS (`sts`).
+    pub fn query(&self, service: &str, parameters: &[(&str, &str)]) -> Result<Answer, Gone> {
+        let version = if service == "iam" { "2010-05-08" } else { "2011-06-15" };
+        let mut body = format!("Version={version}");
+        for (name, value) in parameters {
+            let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            body.push_str(&format!("&{name}={value}"));
+        }
+        let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+        self.signed(service, if service == "iam" { "us-east-1" } else { &self.region }, &form, &body)
+    }
+
+    fn signed(&self, service: &str, region: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer, Gone> {
+        let host = self.url.split_once("://").map_or("", |(_, host)| host);
+        let mut covered = vec![("host", host.as_bytes())];
+        covered.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp::from_secs(i64::try_from(now.as_secs()).unwrap_or_default());
-        let secret = Secret::new(SECRET_KEY);
-        let credentials = Credentials { access_key_id: ACCESS_KEY, secret: &secret, security_token: None };
+        let now = i64::try_from(now.as_secs()).unwrap_or_default() + self.ahead_s.load(Ordering::Relaxed);
+        let now = Timestamp::from_secs(now);
+        let secret = Secret::new(self.key.secret.as_str());
+        let token = self.key.token.as_deref().map(Secret::new);
+        let credentials = Credentials { access_key_id: &self.key.id, secret: &secret, security_token: token.as_ref() };
         let signed = sign(
-            &Request { method: "POST", path: "/", query: "", headers: &headers },
+            &Request { method: "POST", path: "/", query: "", headers: &covered },
             &credentials,
-            &Scope::new(now, &self.region, "ecr"),
+            &Scope::new(now, region, service),
             Payload::Hash(&payload_hash(body.as_bytes())),
             Encoding::Twice,
             now,
         );
-        let mut request = ureq::http::Request::builder()
-            .method("POST")
-            .uri(format!("{}/", self.url))
-            .header("Content-Type", "application/x-amz-json-1.1")
-            .header("X-Amz-Target", target);
+        let mut request = ureq::http::Request::builder().method("POST").uri(format!("{}/", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         for (name, value) in &signed {
             request = request.header(*name, value);
         }
-        let answer = self.run(request, body.as_bytes())?;
-        Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
+        self.run(request, body.as_bytes())
+    }
+
+    /// Moves the server's test clock, and this client's with it.
+    pub fn advance(&self, seconds: i64) -> Result<(), Gone> {
+        let moved = self.registry("GET", &format!("/_test/clock?advance={seconds}"), &[], b"")?;
+        self.ahead_s.fetch_add(seconds, Ordering::Relaxed);
+        if moved.status == 200 { Ok(()) } else { Err(Gone) }
     }
 
     fn run(&self, request: ureq::http::request::Builder, body: &[u8]) -> Result<Answer, Gone> {

@@ -56,11 +56,8 @@ const CLOCKS: [&str; 3] = ["SystemTime::now", "Instant::now", "Utc::now"];
 const TELLTALE: [&str; 4] = ["issue #", "session transcript", " llm", "/work/"];
 
 const LINES_MAX: usize = 800;
-const GENERATED: [&str; 3] = [
-    "crates/funaya-wire/src/ecr.rs",
-    "crates/funaya-wire/src/iam.rs",
-    "crates/funaya-wire/src/organizations.rs",
-];
+const GENERATED: [&str; 3] =
+    ["crates/funaya-wire/src/ecr.rs", "crates/funaya-wire/src/iam.rs", "crates/funaya-wire/src/organizations.rs"];
 /// This file must name what it forbids.
 const SELF: &str = "xtask/src/tidy.rs";
 

@@ -1,26 +1,25 @@
 //! The door itself: from a request to an answer.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
-use bytes::{Bytes, BytesMut};
-use funaya_gate::{
-    Action, Call, Caller, Client, Gate, Operation as Allowed, Permit, Resource, Sealer, Service, SignedRequest,
-};
-use funaya_registry::{Body, BodyError, Error, Registries};
-use funaya_types::{AccountId, Registry, RepositoryArn, RepositoryName, Timestamp};
+use bytes::Bytes;
+use funaya_gate::{Action, Call, Client, Gate, Operation as Allowed, Permit, Resource, Sealer, Service};
+use funaya_identity::Identities;
+use funaya_registry::{Body, Error, Registries};
+use funaya_types::{AccountId, Registry, RepositoryArn, RepositoryName};
 use funaya_wire::ecr::{self, Operation};
-use futures_util::StreamExt as _;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    admit::BUDGET_KIB,
     answer::{self, Response},
     fail::Fail,
-    ops, routes,
+    ops, query, routes,
 };
 
 /// A request as the roof hands it over.
@@ -31,24 +30,21 @@ pub struct Request {
     pub client: Client,
 }
 
-/// Bytes of request bodies that are held at once, in KiB. Beyond, requests wait.
-const BUDGET_KIB: u32 = 96 * 1024;
 /// A part of 20 MiB in base64, with room for the rest of the call.
 const BODY_MAX_PART: usize = 29 * 1024 * 1024;
 /// A manifest of 4 MiB in which every second character is escaped.
 const BODY_MAX_MANIFEST: usize = 9 * 1024 * 1024;
 const BODY_MAX: usize = 1024 * 1024;
 /// Wrong parameters are recorded up to this size of the body.
-const RECORDED_MAX: usize = 100 * 1024;
-/// Bodies from here on are hashed off the reactor.
-const LARGE: usize = 128 * 1024;
+pub(crate) const RECORDED_MAX: usize = 100 * 1024;
 
-/// The ECR API.
+/// The APIs of AWS: ECR by JSON, and by [`query`] what speaks in forms.
 pub struct Door {
     pub(crate) gate: Arc<Gate>,
     pub(crate) hall: Arc<Registries>,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) tokens: Sealer,
-    budget: Arc<Semaphore>,
+    pub(crate) budget: Arc<Semaphore>,
 }
 
 /// A signed-in call of one operation.
@@ -57,102 +53,64 @@ pub(crate) struct Visit {
     pub(crate) body: Bytes,
     /// Whether the gate has decided about it.
     judged: AtomicBool,
+    /// The token of the preview that the caller has seen.
+    pub(crate) lifecycle_token: Option<String>,
+    /// The token of the preview that is answered.
+    pub(crate) preview_token: OnceLock<String>,
     _held: OwnedSemaphorePermit,
 }
 
 impl Door {
-    /// A door before this gate and hall. `tokens` seals paging tokens.
-    pub fn new(gate: Arc<Gate>, hall: Arc<Registries>, tokens: Sealer) -> Self {
-        Self { gate, hall, tokens, budget: Arc::new(Semaphore::new(BUDGET_KIB as usize)) }
+    /// A door before this gate and these halls. `tokens` seals paging tokens.
+    pub fn new(gate: Arc<Gate>, hall: Arc<Registries>, identities: Arc<Identities>, tokens: Sealer) -> Self {
+        Self { gate, hall, identities, tokens, budget: Arc::new(Semaphore::new(BUDGET_KIB as usize)) }
     }
 
     /// Answers a request of an AWS client.
     pub async fn answer(&self, request: Request) -> Response {
+        if query::is_meant(&request.http) {
+            return query::answer(self, request).await;
+        }
         let id = request.client.request_id.clone();
         match self.serve(request).await {
-            Ok(body) => answer::response(StatusCode::OK, body, &id),
+            Ok((body, token)) => {
+                let response = answer::response(StatusCode::OK, answer::JSON, body, &id);
+                answer::with(response, answer::LIFECYCLE_TOKEN, token.as_deref())
+            }
             Err(fail) => {
-                let decision = fail.decision.clone();
-                let mut response = answer::response(fail.status, fail.body(), &id);
-                if let Some(id) = decision.and_then(|id| HeaderValue::from_str(&id).ok()) {
-                    response.headers_mut().insert(answer::DECISION, id);
-                }
-                response
+                let (status, decision) = (fail.status, fail.decision.clone());
+                answer::with(
+                    answer::response(status, answer::JSON, fail.body(), &id),
+                    answer::DECISION,
+                    decision.as_deref(),
+                )
             }
         }
     }
 
-    async fn serve(&self, request: Request) -> Result<Bytes, Fail> {
+    /// The answer's body, and a lifecycle preview's token.
+    async fn serve(&self, request: Request) -> Result<(Bytes, Option<String>), Fail> {
         let operation = target(&request.http).ok_or_else(Fail::unknown_operation)?;
         let (head, body) = request.http.into_parts();
+        let token = head.headers.get(answer::LIFECYCLE_TOKEN).and_then(|token| Some(token.to_str().ok()?.to_owned()));
         let (caller, body, held) = self.admit(head, body, Service::Ecr, body_max(operation), request.client.at).await?;
         let call = self.gate.call(caller, &request.client);
-        let visit = Visit { call, body, judged: AtomicBool::new(false), _held: held };
+        let visit = Visit {
+            call,
+            body,
+            judged: AtomicBool::new(false),
+            lifecycle_token: token,
+            preview_token: OnceLock::new(),
+            _held: held,
+        };
         let outcome = match routes::actions(operation) {
             Some(_) => ops::dispatch(self, operation, &visit).await,
             None => Err(Fail::disabled(operation)),
         };
         match outcome {
             Err(fail) if !fail.recorded => Err(self.refuse(operation, &visit, fail).await),
-            outcome => outcome,
+            outcome => Ok((outcome?, visit.preview_token.into_inner())),
         }
-    }
-
-    /// Finds out who calls, reads the body, and checks the signature over both.
-    async fn admit(
-        &self,
-        head: http::request::Parts,
-        body: Body,
-        service: Service,
-        body_max: usize,
-        now: Timestamp,
-    ) -> Result<(Caller, Bytes, OwnedSemaphorePermit), Fail> {
-        let headers = signed_headers(&head);
-        let introduced = self.gate.introduce(&signed(&head, &headers), now).await?;
-        let (body, held) = self.read(&head.headers, body, body_max).await?;
-        let (gate, large, bytes) = (self.gate.clone(), body.len() >= LARGE, body.clone());
-        let check = move || {
-            let headers = signed_headers(&head);
-            gate.sign_in(introduced, &signed(&head, &headers), service, &bytes, now)
-        };
-        let outcome = if large {
-            let failed = |_| Fail::new("InternalFailure", "").status(StatusCode::INTERNAL_SERVER_ERROR);
-            tokio::task::spawn_blocking(check).await.map_err(failed)?
-        } else {
-            check()
-        };
-        Ok((outcome?, body, held))
-    }
-
-    /// Reads a body within its limit and within the budget of all bodies.
-    async fn read(
-        &self,
-        headers: &http::HeaderMap,
-        mut body: Body,
-        max: usize,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), Fail> {
-        let too_large = || {
-            Fail::new("RequestEntityTooLargeException", "The request is too large")
-                .status(StatusCode::PAYLOAD_TOO_LARGE)
-        };
-        let announced =
-            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > max) {
-            return Err(too_large());
-        }
-        let expected = announced.unwrap_or(max);
-        let share = u32::try_from(expected.div_ceil(1024)).unwrap_or(BUDGET_KIB).clamp(1, BUDGET_KIB);
-        let closed = |_| Fail::new("InternalFailure", "").status(StatusCode::INTERNAL_SERVER_ERROR);
-        let held = self.budget.clone().acquire_many_owned(share).await.map_err(closed)?;
-        let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default());
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|BodyError| Fail::new("SerializationException", "the body ended early"))?;
-            if bytes.len() + piece.len() > max {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok((bytes.freeze(), held))
     }
 
     /// Records a call that failed outside the hall: its operation is not built (API-72), or
@@ -171,8 +129,7 @@ impl Door {
         let parameters = if visit.body.len() > RECORDED_MAX { Value::Null } else { parameters };
         let resource = (!judged).then_some(resource);
         let refused = self.gate.refuse(&visit.call, &registry, action, resource, parameters, fault.texts()).await;
-        let fail = refused.map_or(fault, Fail::from);
-        fail
+        refused.map_or(fault, Fail::from)
     }
 
     /// What a call with wrong parameters is on, as far as they can be read.
@@ -237,27 +194,6 @@ impl Door {
                 Err(Fail::from(error).recorded())
             }
         }
-    }
-}
-
-/// The headers that a signature may cover.
-fn signed_headers(head: &http::request::Parts) -> Vec<(&str, &[u8])> {
-    let mut headers: Vec<(&str, &[u8])> =
-        head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
-    if let (Some(authority), false) = (authority, head.headers.contains_key(header::HOST)) {
-        headers.push(("host", authority));
-    }
-    headers
-}
-
-/// The parts of a request that its signature covers.
-fn signed<'a>(head: &'a http::request::Parts, headers: &'a [(&'a str, &'a [u8])]) -> SignedRequest<'a> {
-    SignedRequest {
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        query: head.uri.query().unwrap_or_default(),
-        headers,
     }
 }
 

@@ -49,6 +49,11 @@ impl Fail {
         Self { recorded: true, ..self }
     }
 
+    /// Tells by which id the reasons can be asked for.
+    pub(crate) fn decision(self, id: Option<&str>) -> Self {
+        Self { decision: id.map(str::to_owned), ..self }
+    }
+
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
@@ -72,9 +77,9 @@ impl Fail {
         Self::new(name, "This feature is disabled")
     }
 
-    /// Whether the request was no JSON of the right form.
+    /// Whether the request was no JSON, or no form, of the right kind.
     pub(crate) fn is_unreadable(&self) -> bool {
-        self.name == "SerializationException"
+        matches!(self.name, "SerializationException" | "MalformedQueryString" | "MalformedInput")
     }
 
     pub(crate) fn body(mut self) -> Bytes {
@@ -180,6 +185,11 @@ fn status(error: &Error) -> StatusCode {
         | Error::NoRegistryPolicy(_)
         | Error::BadPolicy(_)
         | Error::LocksOut
+        | Error::NoLifecyclePolicy(_)
+        | Error::BadLifecyclePolicy(_)
+        | Error::PreviewInProgress(_)
+        | Error::NoPreview(_)
+        | Error::PreviewOutdated
         | Error::BodyCut
         | Error::BodyLength { .. } => StatusCode::BAD_REQUEST,
     }

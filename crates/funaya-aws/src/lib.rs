@@ -3,11 +3,13 @@
 //! A request is read whole (within limits), signed in, parsed by the generated
 //! shapes, let in by the gate, handed to the hall, and its answer converted.
 
+mod admit;
 mod answer;
 mod door;
 mod fail;
 mod ops;
 mod paging;
+mod query;
 mod routes;
 
 pub use door::{Door, Request};

@@ -4,10 +4,11 @@ use funaya_gate::{
     Action as _, Operation as Allowed,
     action::{
         BatchCheckLayerAvailability, BatchDeleteImage, BatchGetImage, CompleteLayerUpload, CreateRepository,
-        DeleteRegistryPolicy, DeleteRepository, DeleteRepositoryPolicy, DescribeImages, DescribeRegistry,
-        DescribeRepositories, GetAuthorizationToken, GetDownloadUrlForLayer, GetRegistryPolicy, GetRepositoryPolicy,
-        InitiateLayerUpload, ListImageReferrers, ListImages, ListTagsForResource, PutImage, PutImageTagMutability,
-        PutRegistryPolicy, SetRepositoryPolicy, TagResource, UntagResource, UploadLayerPart,
+        DeleteLifecyclePolicy, DeleteRegistryPolicy, DeleteRepository, DeleteRepositoryPolicy, DescribeImages,
+        DescribeRegistry, DescribeRepositories, GetAuthorizationToken, GetDownloadUrlForLayer, GetLifecyclePolicy,
+        GetLifecyclePolicyPreview, GetRegistryPolicy, GetRepositoryPolicy, InitiateLayerUpload, ListImageReferrers,
+        ListImages, ListTagsForResource, PutImage, PutImageTagMutability, PutLifecyclePolicy, PutRegistryPolicy,
+        SetRepositoryPolicy, StartLifecyclePolicyPreview, TagResource, UntagResource, UploadLayerPart,
     },
 };
 use funaya_wire::ecr::Operation;
@@ -40,11 +41,15 @@ pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
         Operation::GetRepositoryPolicy => &[GetRepositoryPolicy::OPERATION],
         Operation::PutRegistryPolicy => &[PutRegistryPolicy::OPERATION],
         Operation::SetRepositoryPolicy => &[SetRepositoryPolicy::OPERATION],
+        Operation::DeleteLifecyclePolicy => &[DeleteLifecyclePolicy::OPERATION],
+        Operation::GetLifecyclePolicy => &[GetLifecyclePolicy::OPERATION],
+        Operation::GetLifecyclePolicyPreview => &[GetLifecyclePolicyPreview::OPERATION],
+        Operation::PutLifecyclePolicy => &[PutLifecyclePolicy::OPERATION],
+        Operation::StartLifecyclePolicyPreview => &[StartLifecyclePolicyPreview::OPERATION],
         Operation::UploadLayerPart => &[UploadLayerPart::OPERATION],
         Operation::BatchGetRepositoryScanningConfiguration
         | Operation::CreatePullThroughCacheRule
         | Operation::CreateRepositoryCreationTemplate
-        | Operation::DeleteLifecyclePolicy
         | Operation::DeletePullThroughCacheRule
         | Operation::DeleteRepositoryCreationTemplate
         | Operation::DeleteSigningConfiguration
@@ -55,20 +60,16 @@ pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
         | Operation::DescribePullThroughCacheRules
         | Operation::DescribeRepositoryCreationTemplates
         | Operation::GetAccountSetting
-        | Operation::GetLifecyclePolicy
-        | Operation::GetLifecyclePolicyPreview
         | Operation::GetRegistryScanningConfiguration
         | Operation::GetSigningConfiguration
         | Operation::ListPullTimeUpdateExclusions
         | Operation::PutAccountSetting
         | Operation::PutImageScanningConfiguration
-        | Operation::PutLifecyclePolicy
         | Operation::PutRegistryScanningConfiguration
         | Operation::PutReplicationConfiguration
         | Operation::PutSigningConfiguration
         | Operation::RegisterPullTimeUpdateExclusion
         | Operation::StartImageScan
-        | Operation::StartLifecyclePolicyPreview
         | Operation::UpdateImageStorageClass
         | Operation::UpdatePullThroughCacheRule
         | Operation::UpdateRepositoryCreationTemplate

@@ -37,9 +37,9 @@ impl Service {
         [Self::Ecr, Self::Iam, Self::Sts, Self::Organizations].into_iter().find(|service| service.name() == name)
     }
 
-    /// Services that have one endpoint for all Regions.
+    /// Services that have one endpoint for all Regions; STS has others beside it.
     pub const fn is_global(self) -> bool {
-        matches!(self, Self::Iam | Self::Organizations)
+        matches!(self, Self::Iam | Self::Sts | Self::Organizations)
     }
 }
 
@@ -78,6 +78,12 @@ impl Operation {
         }
     }
 }
+
+/// Actions that need no permission, and that no policy can forbid (COMP-906).
+pub trait FreeAction: Action {}
+
+impl FreeAction for sts::GetCallerIdentity {}
+impl FreeAction for sts::GetSessionToken {}
 
 /// Actions that make sessions.
 pub trait SessionAction: Action {}
@@ -122,6 +128,7 @@ pub mod ecr {
             BatchGetImage(RepositoryName) reads;
             CompleteLayerUpload(RepositoryName) writes;
             CreateRepository(Tagged) writes;
+            DeleteLifecyclePolicy(RepositoryName) writes;
             DeleteRegistryPolicy(()) writes;
             DeleteRepository(RepositoryName) writes;
             DeleteRepositoryPolicy(RepositoryName) writes;
@@ -130,6 +137,8 @@ pub mod ecr {
             DescribeRepositories(Scope) reads;
             GetAuthorizationToken(()) reads;
             GetDownloadUrlForLayer(RepositoryName) reads;
+            GetLifecyclePolicy(RepositoryName) reads;
+            GetLifecyclePolicyPreview(RepositoryName) reads;
             GetRegistryPolicy(()) reads;
             GetRepositoryPolicy(RepositoryName) reads;
             InitiateLayerUpload(RepositoryName) writes;
@@ -138,7 +147,12 @@ pub mod ecr {
             ListTagsForResource(RepositoryName) reads;
             PutImage(RepositoryName) writes;
             PutImageTagMutability(RepositoryName) writes;
+            PutLifecyclePolicy(RepositoryName) writes;
             PutRegistryPolicy(()) writes;
+            StartLifecyclePolicyPreview(RepositoryName) writes;
+            RegisterPullTimeUpdateExclusion(()) writes;
+            DeregisterPullTimeUpdateExclusion(()) writes;
+            ListPullTimeUpdateExclusions(()) reads;
             SetRepositoryPolicy(RepositoryName) writes;
             TagResource(Tagged) writes;
             UntagResource(Tagged) writes;
@@ -298,6 +312,7 @@ pub mod sts {
             GetAccessKeyInfo(Resources) reads;
             DecodeAuthorizationMessage(Resources) reads;
             TagSession(Resources) writes;
+            SetSourceIdentity(Resources) writes;
     }
 }
 

@@ -232,6 +232,12 @@ impl Call {
         Self { patience, ..self }
     }
 
+    /// The same call, with condition keys that are known of it alone, such as `sts:ExternalId`.
+    #[must_use]
+    pub fn knowing(self, conditions: Vec<(String, Vec<String>)>) -> Self {
+        Self { conditions: [self.conditions, conditions].concat(), ..self }
+    }
+
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         &self.caller

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     access::{self, Access, Identity, IdentityKind},
-    action::{Action, Operation, Service, SessionAction},
+    action::{Action, FreeAction, Operation, Service, SessionAction},
     audit::AuditLog,
     call::{Call, Caller, Client, Who},
     download::{self, Download},
@@ -333,6 +333,21 @@ impl Gate {
         }
     }
 
+    /// Permits what needs no permission. Only the rate can be in the way.
+    ///
+    /// # Errors
+    /// [`Denied::Throttled`]
+    pub fn permit_free<A: FreeAction>(
+        &self,
+        call: &Call,
+        registry: &Registry,
+        target: A::Target,
+        request: Value,
+    ) -> Result<Permit<A>, Denied> {
+        self.throttle(call, registry, A::OPERATION)?;
+        Ok(self.permit(call, registry, target, request))
+    }
+
     /// Decides without leaving a record of a refusal: for looking whether something
     /// may be offered, such as a layer to mount.
     pub async fn probe<A: Action>(
@@ -427,6 +442,7 @@ impl Gate {
             read_only: operation.is_read_only,
             error: Some(error),
             decision: reasons.flatten(),
+            details: None,
         };
         let registry = Registry { account: call.caller.account, region: call.caller.region.clone() };
         self.settings.audit.put(audit::Entry { registry, context: call.context.clone(), event }).await;
@@ -498,6 +514,11 @@ impl Gate {
     /// Records a read that succeeded.
     pub async fn record_read<A: Action>(&self, permit: &Permit<A>) {
         self.settings.audit.put(permit.entry(Value::Null, None)).await;
+    }
+
+    /// Records a call that went well and changed nothing in the store, with its answer: a session was made.
+    pub async fn record_session<A: SessionAction>(&self, permit: &Permit<A>, response: Value) {
+        self.settings.audit.put(permit.entry(response, None)).await;
     }
 
     /// Records a call that failed after it was let in (TRAIL-11).

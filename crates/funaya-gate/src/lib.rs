@@ -23,7 +23,7 @@ mod sign_in;
 mod token;
 
 pub use access::{FULL_ACCESS_ID, ORGANIZATION};
-pub use action::{Action, Operation, Service, SessionAction};
+pub use action::{Action, FreeAction, Operation, Service, SessionAction};
 pub use audit::{AuditLog, AuditWriter};
 pub use call::{Call, Caller, Client};
 pub use download::{Download, VALID_S as DOWNLOAD_VALID_S};

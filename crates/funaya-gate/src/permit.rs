@@ -227,6 +227,7 @@ impl<A: Action> Permit<A> {
                 read_only: A::OPERATION.is_read_only,
                 error,
                 decision: None,
+                details: None,
             },
         }
     }

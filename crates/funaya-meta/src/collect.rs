@@ -9,7 +9,7 @@ use funaya_types::{StorageKey, Timestamp};
 
 use crate::{
     driver::{Row, Statement, Tx, Val},
-    layers, uploads,
+    layers, lifecycle, uploads,
 };
 
 pub(crate) mod sql {
@@ -205,7 +205,14 @@ async fn purge_repository(tx: &mut Tx, round: &Round, rid: i64, repo_id: i64, de
         tx.exec(&sql::POSTPONE, &[key[0], key[1], 0.into(), deleted_at.into(), again]).await?;
         return Ok(Purged::Waits);
     }
-    for statement in [&sql::DROP_ALL_TAGS, &sql::DROP_RESOURCE_TAGS, &sql::DROP_HISTORY, &sql::DROP_REPOSITORY] {
+    let last = [
+        &sql::DROP_ALL_TAGS,
+        &sql::DROP_RESOURCE_TAGS,
+        &sql::DROP_HISTORY,
+        &lifecycle::sql::DROP_PREVIEW,
+        &sql::DROP_REPOSITORY,
+    ];
+    for statement in last {
         tx.exec(statement, &key).await?;
     }
     tx.exec(&sql::DROP_TOMBSTONE, &tombstone).await?;

@@ -323,7 +323,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Isolation, SqlStore, audit, collect, identity, images, layers, migrate, repositories, settings, uploads, verify,
+        Isolation, SqlStore, audit, collect, identity, images, layers, lifecycle, migrate, repositories, settings,
+        uploads, verify,
     };
 
     /// The statements of every module, with the module's name.
@@ -334,6 +335,7 @@ mod tests {
             ("identity", identity::sql::ALL),
             ("images", images::sql::ALL),
             ("layers", layers::sql::ALL),
+            ("lifecycle", lifecycle::sql::ALL),
             ("repositories", repositories::sql::ALL),
             ("settings", settings::sql::ALL),
             ("uploads", uploads::sql::ALL),

@@ -1,8 +1,6 @@
 //! Images and their tags.
 
-use funaya_ports::meta::{
-    DeleteImages, DeleteOutcome, DeleteTarget, Image, ImagePlace, Mutability, PutImage, Refusal, Result,
-};
+use funaya_ports::meta::{DeleteImages, DeleteOutcome, DeleteTarget, Image, ImagePlace, PutImage, Refusal, Result};
 use funaya_types::{Digest, ImageTag, Reference, RepositoryName, Timestamp, limits};
 
 use crate::{
@@ -14,41 +12,44 @@ use crate::{
 pub(crate) mod sql {
     crate::driver::statements! {
         BY_TAG = "SELECT m.man_id, m.digest, m.media_type, m.artifact_type, m.subject, m.manifest_bytes, m.image_bytes,
-                m.pushed_at
+                m.pushed_at, m.pulled_at
             FROM repositories r
             JOIN tags t ON t.rid = r.rid AND t.repo_id = r.repo_id
             JOIN manifests m ON m.rid = t.rid AND m.repo_id = t.repo_id AND m.man_id = t.man_id
             WHERE r.rid = $1 AND r.name = $2 AND t.tag = $3";
         BY_DIGEST = "SELECT m.man_id, m.digest, m.media_type, m.artifact_type, m.subject, m.manifest_bytes,
-                m.image_bytes, m.pushed_at
+                m.image_bytes, m.pushed_at, m.pulled_at
             FROM repositories r JOIN manifests m ON m.rid = r.rid AND m.repo_id = r.repo_id
             WHERE r.rid = $1 AND r.name = $2 AND m.digest = $3 AND m.deleted_at = 0";
         BODY_BY_TAG = "SELECT m.man_id, m.digest, m.media_type, m.artifact_type, m.subject, m.manifest_bytes,
-                m.image_bytes, m.pushed_at, b.body
+                m.image_bytes, m.pushed_at, m.pulled_at, b.body
             FROM repositories r
             JOIN tags t ON t.rid = r.rid AND t.repo_id = r.repo_id
             JOIN manifests m ON m.rid = t.rid AND m.repo_id = t.repo_id AND m.man_id = t.man_id
             JOIN manifest_bodies b ON b.rid = m.rid AND b.repo_id = m.repo_id AND b.man_id = m.man_id
             WHERE r.rid = $1 AND r.name = $2 AND t.tag = $3";
         BODY_BY_DIGEST = "SELECT m.man_id, m.digest, m.media_type, m.artifact_type, m.subject, m.manifest_bytes,
-                m.image_bytes, m.pushed_at, b.body
+                m.image_bytes, m.pushed_at, m.pulled_at, b.body
             FROM repositories r
             JOIN manifests m ON m.rid = r.rid AND m.repo_id = r.repo_id
             JOIN manifest_bodies b ON b.rid = m.rid AND b.repo_id = m.repo_id AND b.man_id = m.man_id
             WHERE r.rid = $1 AND r.name = $2 AND m.digest = $3 AND m.deleted_at = 0";
-        PAGE = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at
+        PAGE = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at, pulled_at
             FROM manifests WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (pushed_at, man_id) > ($3, $4)
             ORDER BY pushed_at, man_id LIMIT $5";
-        PAGE_TAGGED = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at
+        PAGE_TAGGED = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at, pulled_at
             FROM manifests m WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (pushed_at, man_id) > ($3, $4)
                 AND EXISTS (SELECT 1 FROM tags t WHERE t.rid = m.rid AND t.repo_id = m.repo_id AND t.man_id = m.man_id)
             ORDER BY pushed_at, man_id LIMIT $5";
         PAGE_UNTAGGED = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes,
-                pushed_at
+                pushed_at, pulled_at
             FROM manifests m WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (pushed_at, man_id) > ($3, $4)
                 AND NOT EXISTS (SELECT 1 FROM tags t
                     WHERE t.rid = m.rid AND t.repo_id = m.repo_id AND t.man_id = m.man_id)
             ORDER BY pushed_at, man_id LIMIT $5";
+        BY_ROW = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at,
+                pulled_at
+            FROM manifests WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = 0";
         IMAGE_TAGS = "SELECT tag FROM tags WHERE rid = $1 AND repo_id = $2 AND man_id = $3 ORDER BY tag";
         TAG_COUNT = "SELECT count(*) FROM tags WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         TAGS = "SELECT t.tag, m.digest FROM tags t
@@ -56,7 +57,7 @@ pub(crate) mod sql {
             WHERE t.rid = $1 AND t.repo_id = $2 AND t.tag > $3 ORDER BY t.tag LIMIT $4";
         TAG_NAMES = "SELECT tag FROM tags WHERE rid = $1 AND repo_id = $2 AND tag > $3 ORDER BY tag LIMIT $4";
         REFERRERS = "SELECT m.man_id, m.digest, m.media_type, m.artifact_type, m.subject, m.manifest_bytes,
-                m.image_bytes, m.pushed_at, b.body
+                m.image_bytes, m.pushed_at, m.pulled_at, b.body
             FROM manifests m
             JOIN manifest_bodies b ON b.rid = m.rid AND b.repo_id = m.repo_id AND b.man_id = m.man_id
             WHERE m.rid = $1 AND m.repo_id = $2 AND m.subject = $3 AND m.man_id > $4 AND m.deleted_at = 0
@@ -110,6 +111,7 @@ fn read(row: &Row) -> Result<Image> {
         manifest_bytes: size(5)?,
         image_bytes: size(6)?,
         pushed_at: Timestamp::from_micros(row.int(7)?),
+        pulled_at: row.opt_int(8)?.map(Timestamp::from_micros),
     })
 }
 
@@ -143,7 +145,11 @@ pub(crate) async fn get(tx: &mut Tx, at: &At) -> Result<Option<Image>> {
 }
 
 pub(crate) async fn manifest(tx: &mut Tx, at: &At) -> Result<Option<(Image, Vec<u8>)>> {
-    find(tx, at, true).await?.map(|row| Ok((read(&row)?, row.bytes(8)?))).transpose()
+    find(tx, at, true).await?.map(|row| Ok((read(&row)?, row.bytes(9)?))).transpose()
+}
+
+pub(crate) async fn by_row(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<Option<Image>> {
+    tx.one(&sql::BY_ROW, &[rid.into(), repo_id.into(), man_id.into()]).await?.as_ref().map(read).transpose()
 }
 
 /// A page of a repository's list.
@@ -197,7 +203,7 @@ pub(crate) async fn referrers(tx: &mut Tx, page: &Page<(Digest, i64)>) -> Result
     let repo_id = page.repository(tx).await?;
     let (subject, after) = (page.after.0.to_bytes(), page.after.1);
     let args = [page.rid.into(), repo_id.into(), subject.as_slice().into(), after.into(), i64::from(page.limit).into()];
-    tx.all(&sql::REFERRERS, &args).await?.iter().map(|row| Ok((read(row)?, row.bytes(8)?))).collect()
+    tx.all(&sql::REFERRERS, &args).await?.iter().map(|row| Ok((read(row)?, row.bytes(9)?))).collect()
 }
 
 /// Parents before children, rows before edges: see the module's head in `lib.rs`.
@@ -341,7 +347,7 @@ async fn set_tag(
         if current.map(|row| row.int(0)).transpose()? == Some(man_id) {
             return Ok(false);
         }
-        if found.repository.mutability == Mutability::Immutable {
+        if !found.repository.mutability.lets_move(tag) {
             return Err(Refusal::TagImmutable(tag.clone()).into());
         }
         if tx.exec(&sql::TAG_MOVE, &[repo.rid, repo.repo_id, name, target, at]).await? == 0 {
@@ -382,9 +388,10 @@ async fn delete_one(
         },
         None => None,
     };
+    let burial = Burial { rid, repo_id, now: command.now, purge_at: command.purge_at };
     let Some(tag) = &target.tag else {
         return match by_digest {
-            Some(image) => delete_image(tx, rid, repo_id, command, &image).await,
+            Some(image) => bury(tx, &burial, &image).await,
             None => Ok(DeleteOutcome::NotFound),
         };
     };
@@ -401,7 +408,7 @@ async fn delete_one(
         return Err(changed().into());
     }
     if tags.len() == 1 && !command.keep_untagged {
-        return delete_image(tx, rid, repo_id, command, &image).await;
+        return bury(tx, &burial, &image).await;
     }
     if !drop_tag(tx, rid, repo_id, tag, image.row_id, command.now).await? {
         return Err(changed().into());
@@ -410,11 +417,11 @@ async fn delete_one(
 }
 
 /// Locks the row of an image; false if it is deleted.
-async fn lock(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<bool> {
+pub(crate) async fn lock(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<bool> {
     Ok(tx.exec(&sql::TOUCH, &[rid.into(), repo_id.into(), man_id.into()]).await? > 0)
 }
 
-async fn tags_of(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<Vec<ImageTag>> {
+pub(crate) async fn tags_of(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64) -> Result<Vec<ImageTag>> {
     let rows = tx.all(&sql::IMAGE_TAGS, &[rid.into(), repo_id.into(), man_id.into()]).await?;
     rows.iter().map(|row| row.parsed(0)).collect()
 }
@@ -429,15 +436,18 @@ async fn drop_tag(tx: &mut Tx, rid: i64, repo_id: i64, tag: &ImageTag, man_id: i
     Ok(true)
 }
 
+/// Where and when images are buried.
+pub(crate) struct Burial {
+    pub(crate) rid: i64,
+    pub(crate) repo_id: i64,
+    pub(crate) now: Timestamp,
+    pub(crate) purge_at: Timestamp,
+}
+
 /// Buries an image with its tags. Its edges stay until it is purged, and keep
 /// its layers for a restore (D6).
-async fn delete_image(
-    tx: &mut Tx,
-    rid: i64,
-    repo_id: i64,
-    command: &DeleteImages,
-    image: &Image,
-) -> Result<DeleteOutcome> {
+pub(crate) async fn bury(tx: &mut Tx, burial: &Burial, image: &Image) -> Result<DeleteOutcome> {
+    let Burial { rid, repo_id, now, purge_at } = *burial;
     let (key, repo, man_id) = (Val::Int(rid), Val::Int(repo_id), Val::Int(image.row_id));
     if !lock(tx, rid, repo_id, image.row_id).await? {
         return Ok(DeleteOutcome::NotFound);
@@ -448,14 +458,13 @@ async fn delete_image(
     }
     let mut tags = Vec::new();
     for tag in tags_of(tx, rid, repo_id, image.row_id).await? {
-        if drop_tag(tx, rid, repo_id, &tag, image.row_id, command.now).await? {
+        if drop_tag(tx, rid, repo_id, &tag, image.row_id, now).await? {
             tags.push(tag);
         }
     }
-    let now = Val::Int(command.now.micros());
+    let now = Val::Int(now.micros());
     tx.exec(&sql::BURY, &[key, repo, man_id, now]).await?;
     tx.exec(&sql::COUNT_DOWN, &[key, repo]).await?;
-    let purge_at = command.purge_at.micros().into();
-    tx.exec(&repositories::sql::TOMBSTONE, &[key, repo, man_id, now, purge_at]).await?;
+    tx.exec(&repositories::sql::TOMBSTONE, &[key, repo, man_id, now, purge_at.micros().into()]).await?;
     Ok(DeleteOutcome::Deleted { digest: image.digest, tags, image: true })
 }

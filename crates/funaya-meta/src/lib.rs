@@ -12,6 +12,7 @@ mod driver;
 mod identity;
 mod images;
 mod layers;
+mod lifecycle;
 mod lite;
 mod migrate;
 mod pg;

@@ -5,8 +5,11 @@ use funaya_ports::{StoreError, meta};
 use crate::{driver::lite_error, lite::Lite, pg::Pg};
 
 /// Each file's text is final once released; a change is a new file.
-const MIGRATIONS: &[(i64, &str)] =
-    &[(1, include_str!("migrations/0001_start.sql")), (2, include_str!("migrations/0002_identity.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("migrations/0001_start.sql")),
+    (2, include_str!("migrations/0002_identity.sql")),
+    (3, include_str!("migrations/0003_lifecycle.sql")),
+];
 
 pub(crate) mod sql {
     crate::driver::statements! {

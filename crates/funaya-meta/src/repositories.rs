@@ -3,9 +3,9 @@
 use funaya_ports::{
     StoreError,
     audit::Batch,
-    meta::{CreateRepository, DeleteRepository, Mutability, Refusal, Repository, Result},
+    meta::{CreateRepository, DeleteRepository, Refusal, Repository, Result},
 };
-use funaya_types::{RepositoryName, ResourceTag, Timestamp, limits};
+use funaya_types::{Mutability, RepositoryName, ResourceTag, Timestamp, Wildcard, limits};
 
 use crate::{
     audit,
@@ -14,21 +14,23 @@ use crate::{
 
 pub(crate) mod sql {
     crate::driver::statements! {
-        BY_NAME = "SELECT repo_id, name, created_at, mutability, scan_on_push, image_count FROM repositories
+        BY_NAME = "SELECT repo_id, name, created_at, mutability, scan_on_push, image_count, mutability_filters
+            FROM repositories
             WHERE rid = $1 AND name = $2";
-        PAGE = "SELECT repo_id, name, created_at, mutability, scan_on_push, image_count FROM repositories
+        PAGE = "SELECT repo_id, name, created_at, mutability, scan_on_push, image_count, mutability_filters
+            FROM repositories
             WHERE rid = $1 AND name > $2 ORDER BY name LIMIT $3";
         COUNT_UP = "UPDATE registries SET repo_count = repo_count + 1 WHERE rid = $1 AND repo_count < $2";
         COUNT_DOWN = "UPDATE registries SET repo_count = repo_count - 1 WHERE rid = $1";
-        ADD = "INSERT INTO repositories (rid, repo_id, name, created_at, mutability, scan_on_push, image_count,
-                deleted_at, deleted_name, ver)
-            VALUES ($1, $2, $3, $4, $5, $6, 0, 0, '', 1) ON CONFLICT (rid, name) DO NOTHING";
+        ADD = "INSERT INTO repositories (rid, repo_id, name, created_at, mutability, mutability_filters, scan_on_push,
+                image_count, deleted_at, deleted_name, ver)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, '', 1) ON CONFLICT (rid, name) DO NOTHING";
         BURY = "UPDATE repositories SET name = $3, deleted_name = name, deleted_at = $4, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (image_count = 0 OR CAST($5 AS BIGINT) = 1)";
         TOMBSTONE = "INSERT INTO tombstones (rid, repo_id, man_id, deleted_at, purge_at) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (rid, repo_id, man_id, deleted_at) DO NOTHING";
         EXPIRE_UPLOADS = "UPDATE uploads SET expires_at = 0 WHERE rid = $1 AND repo_id = $2";
-        SET_MUTABILITY = "UPDATE repositories SET mutability = $3, ver = ver + 1
+        SET_MUTABILITY = "UPDATE repositories SET mutability = $3, mutability_filters = $4, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0";
         LOCK = "UPDATE repositories SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0";
         TAGS = "SELECT key, value FROM resource_tags WHERE rid = $1 AND repo_id = $2 ORDER BY key";
@@ -53,21 +55,20 @@ fn read(row: &Row) -> Result<Found> {
     let repository = Repository {
         name: row.parsed(1)?,
         created_at: Timestamp::from_micros(row.int(2)?),
-        mutability: match row.text(3)?.as_str() {
-            "MUTABLE" => Mutability::Mutable,
-            "IMMUTABLE" => Mutability::Immutable,
-            _ => return Err(odd(3)),
-        },
+        mutability: Mutability::new(&row.text(3)?, filters(row.opt_text(6)?)).ok_or_else(|| odd(3))?,
         scan_on_push: row.int(4)? != 0,
     };
     Ok(Found { repo_id: row.int(0)?, image_count: row.int(5)?, repository })
 }
 
-fn mutability_text(mutability: Mutability) -> &'static str {
-    match mutability {
-        Mutability::Mutable => "MUTABLE",
-        Mutability::Immutable => "IMMUTABLE",
-    }
+/// Filters are stored one a line: no tag holds a line's end.
+fn filters(text: Option<String>) -> Vec<Wildcard> {
+    text.iter().flat_map(|text| text.lines()).map(Wildcard::new).collect()
+}
+
+fn filters_text(mutability: &Mutability) -> Option<String> {
+    let filters: Vec<&str> = mutability.filters().iter().map(Wildcard::as_str).collect();
+    (!filters.is_empty()).then(|| filters.join("\n"))
 }
 
 pub(crate) async fn find(tx: &mut Tx, rid: i64, name: &RepositoryName) -> Result<Found> {
@@ -115,7 +116,8 @@ pub(crate) async fn create(tx: &mut Tx, (rid, command): &(i64, CreateRepository)
                 command.row_id.into(),
                 repository.name.as_str().into(),
                 repository.created_at.micros().into(),
-                mutability_text(repository.mutability).into(),
+                repository.mutability.as_str().into(),
+                Val::text(filters_text(&repository.mutability).as_deref()),
                 i64::from(repository.scan_on_push).into(),
             ],
         )
@@ -157,7 +159,9 @@ pub(crate) struct SetMutability {
 
 pub(crate) async fn set_mutability(tx: &mut Tx, command: &SetMutability) -> Result<()> {
     let found = find(tx, command.rid, &command.name).await?;
-    let args = [command.rid.into(), found.repo_id.into(), mutability_text(command.mutability).into()];
+    let filters = filters_text(&command.mutability);
+    let (word, filters) = (command.mutability.as_str().into(), Val::text(filters.as_deref()));
+    let args = [command.rid.into(), found.repo_id.into(), word, filters];
     if tx.exec(&sql::SET_MUTABILITY, &args).await? == 0 {
         return Err(changed().into());
     }

@@ -15,14 +15,16 @@ use funaya_ports::{
     identity::{
         Change, Directory, Entity, EntityKey, EntityPage, IdentityStore, Kind, LastUse, Relation, RepositoryAccess,
     },
+    lifecycle::{Attached, Candidate, Due, Expire, Expired, LifecycleStore, Preview},
     meta::{
         AdvanceUpload, Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome,
-        DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, Mutability, PutImage, Repository, Result, Spans,
+        DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, PutImage, Repository, Result, Spans,
         StoredManifest, Upload,
     },
 };
 use funaya_types::{
-    AccountId, Digest, ImageTag, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp, UploadId,
+    AccountId, Digest, ImageTag, Mutability, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp,
+    UploadId,
 };
 
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
     identity::{self, SetPolicy},
     images::{self, Page},
     layers::{self, DeleteLayer, Touch},
+    lifecycle,
     lite::Lite,
     migrate,
     pg::{Isolation, Pg},
@@ -441,6 +444,24 @@ impl MetaStore for SqlStore {
         })
     }
 
+    fn image_by_row<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        row_id: i64,
+    ) -> Fut<'a, Result<Option<Image>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, repository.clone(), row_id);
+            let find: Work<(i64, RepositoryName, i64), Option<Image>> = |(rid, name, row_id), tx| {
+                Box::pin(async move {
+                    let repo_id = repositories::find(tx, *rid, name).await?.repo_id;
+                    images::by_row(tx, *rid, repo_id, *row_id).await
+                })
+            };
+            self.read(&key, find).await
+        })
+    }
+
     fn manifest<'a>(
         &'a self,
         registry: &'a Registry,
@@ -677,5 +698,87 @@ impl IdentityStore for SqlStore {
 
     fn last_use<'a>(&'a self, id: &'a str) -> Fut<'a, Result<Option<LastUse>>> {
         Box::pin(async move { self.read(&id.to_owned(), |id, tx| Box::pin(identity::last_use(tx, id))).await })
+    }
+}
+
+impl LifecycleStore for SqlStore {
+    fn lifecycle<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Option<Attached>>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.read(&place, |place, tx| Box::pin(lifecycle::get(tx, place))).await
+        })
+    }
+
+    fn set_lifecycle<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        text: Option<String>,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.write(lifecycle::Set { place, text, audit }, |c, tx| Box::pin(lifecycle::set(tx, c))).await
+        })
+    }
+
+    fn due_lifecycles(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<Vec<Due>>> {
+        let key = (before, limit);
+        Box::pin(async move { self.read(&key, |key, tx| Box::pin(lifecycle::due(tx, key))).await })
+    }
+
+    fn note_lifecycle<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        at: Timestamp,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let key = ((self.rid(registry).await?, name.clone()), at);
+            self.write(key, |key, tx| Box::pin(lifecycle::note(tx, key))).await
+        })
+    }
+
+    fn candidates<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Vec<Candidate>>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.read(&place, |place, tx| Box::pin(lifecycle::candidates(tx, place))).await
+        })
+    }
+
+    fn expire(&self, command: Expire) -> Fut<'_, Result<Vec<Expired>>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(lifecycle::expire(tx, c))).await
+        })
+    }
+
+    fn preview<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Option<Preview>>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.read(&place, |place, tx| Box::pin(lifecycle::preview(tx, place))).await
+        })
+    }
+
+    fn put_preview<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        preview: Preview,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let key = ((self.rid(registry).await?, name.clone()), preview);
+            self.write(key, |key, tx| Box::pin(lifecycle::put_preview(tx, key))).await
+        })
+    }
+
+    fn note_pulls(&self, pulls: Vec<(Registry, RepositoryName, Digest, Timestamp)>) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let mut rows = Vec::with_capacity(pulls.len());
+            for (registry, name, digest, at) in pulls {
+                rows.push((self.rid(&registry).await?, name, digest, at));
+            }
+            self.write(rows, |rows, tx| Box::pin(lifecycle::note_pulls(tx, rows))).await
+        })
     }
 }

@@ -120,8 +120,14 @@ fn table(error: &Error) -> (StatusCode, &'static str) {
         Error::LayerTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
         Error::BodyCut => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
         Error::BodyLength { .. } => (StatusCode::BAD_REQUEST, "SIZE_INVALID"),
-        Error::NoPolicy(_) | Error::NoRegistryPolicy(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
-        Error::BadPolicy(_) | Error::LocksOut => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+        Error::NoPolicy(_) | Error::NoRegistryPolicy(_) | Error::NoLifecyclePolicy(_) | Error::NoPreview(_) => {
+            (StatusCode::NOT_FOUND, "NAME_UNKNOWN")
+        }
+        Error::BadPolicy(_)
+        | Error::LocksOut
+        | Error::BadLifecyclePolicy(_)
+        | Error::PreviewInProgress(_)
+        | Error::PreviewOutdated => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
         Error::Store(funaya_registry::StoreError::Full(_)) => (StatusCode::INSUFFICIENT_STORAGE, "UNKNOWN"),
         Error::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     }

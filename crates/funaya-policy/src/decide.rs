@@ -226,9 +226,9 @@ impl Facts {
         allows
     }
 
-    /// Whether one of them allows.
+    /// Whether one of them allows. All are asked, since each may deny.
     fn union<'p>(&mut self, policy_type: PolicyType, all: impl Iterator<Item = &'p Named>, view: &View<'_>) -> bool {
-        all.fold(false, |allowed, policy| self.one(policy_type, policy, view).is_some() || allowed)
+        all.filter(|policy| self.one(policy_type, policy, view).is_some()).count() > 0
     }
 
     /// Weighs them by the steps of IAM-30.

@@ -4,12 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    Effect, Named, Outcome, Policies, PolicyType, Principal, Request, SourceName,
-    condition::Condition,
-    decide::Facts,
-    document::{Statement, View},
-    json::Value,
-    principals::Grip,
+    Effect, Named, Outcome, Policies, PolicyType, Principal, Request, SourceName, condition::Condition, decide::Facts,
+    document::View, json::Value, principals::Grip,
 };
 
 /// Why a request is allowed or denied.
@@ -113,7 +109,7 @@ pub enum SmallestGrant {
     Nothing,
     /// No grant helps: these statements deny and would have to be changed.
     ChangeDeny(Vec<StatementRef>),
-    /// No grant helps: the caller is nobody whom a policy could name.
+    /// No grant helps: no policy could name this caller, or none of that type may hold this action.
     Impossible,
     /// All of these statements, each in a policy of its type.
     Add(Vec<Grant>),
@@ -136,7 +132,8 @@ pub fn explain(request: &Request<'_>, policies: &Policies<'_>) -> Explanation {
     let view = request.view(&action);
     let facts = Facts::gather(&view, policies);
     let outcome = facts.conclude(request);
-    let reports: Vec<PolicyReport> = listed(request, policies).map(|(t, policy)| report(t, policy, &view)).collect();
+    let reports: Vec<PolicyReport> =
+        listed(request, policies).map(|(t, policy)| report(t, policy, &view, request.action)).collect();
     let denying = references(&reports, Effect::Deny);
     let deciding = match outcome {
         Outcome::Allowed => references(&reports, Effect::Allow),
@@ -169,14 +166,15 @@ fn listed<'p>(
         .chain(session.map(as_type(PolicyType::Session)))
 }
 
-fn report(policy_type: PolicyType, policy: &Named, view: &View<'_>) -> PolicyReport {
+/// `action`: as the request has it.
+fn report(policy_type: PolicyType, policy: &Named, view: &View<'_>, action: &str) -> PolicyReport {
     let statements: Vec<StatementReport> = policy
         .document
         .statements()
         .iter()
         .enumerate()
         .map(|(index, statement)| {
-            let mismatches = mismatches(policy, index, statement, view);
+            let mismatches = mismatches(policy, index, view, action);
             let (sid, effect, applies) = (statement.sid.clone(), statement.effect, mismatches.is_empty());
             StatementReport { sid, index, effect, applies, mismatches }
         })
@@ -186,11 +184,12 @@ fn report(policy_type: PolicyType, policy: &Named, view: &View<'_>) -> PolicyRep
     PolicyReport { policy: policy.name.clone(), policy_type, effect, statements }
 }
 
-fn mismatches(policy: &Named, index: usize, statement: &Statement, view: &View<'_>) -> Vec<Mismatch> {
+fn mismatches(policy: &Named, index: usize, view: &View<'_>, action: &str) -> Vec<Mismatch> {
+    let statement = &policy.document.statements()[index];
     let wanted = |elements: [&str; 2]| written(policy.document.source(index), elements);
     let mut mismatches = Vec::new();
     if !statement.actions.matches(view.action) {
-        mismatches.push(Mismatch::Action { wanted: wanted(["Action", "NotAction"]), had: view.action.into() });
+        mismatches.push(Mismatch::Action { wanted: wanted(["Action", "NotAction"]), had: action.into() });
     }
     if statement.grip(view.principal, policy.document.kind()).is_none() {
         let had = view.principal.arn().into_owned();
@@ -259,7 +258,9 @@ fn smallest_grant(request: &Request<'_>, policies: &Policies<'_>, mut facts: Fac
                 continue;
             }
             PolicyType::Endpoint => facts.endpoint = true,
-            PolicyType::Resource | PolicyType::Trust | PolicyType::Key => facts.resource = Some(Grip::Own),
+            PolicyType::Resource | PolicyType::Trust | PolicyType::Key => {
+                facts.resource = Some(granted_grip(request.principal))
+            }
             PolicyType::Identity => facts.identity = true,
             PolicyType::Boundary => facts.boundary = true,
             PolicyType::Session => facts.session = true,
@@ -291,9 +292,12 @@ fn service_control_grants(request: &Request<'_>, policies: &Policies<'_>, view: 
     silent.filter_map(|level| grant(level.policies.first())).collect()
 }
 
-/// The statement that allows just this request; `None` if no policy of this type could name the caller.
+/// The statement that allows just this request; `None` if no policy of this type may hold one.
 fn statement(request: &Request<'_>, policy_type: PolicyType, existing: Option<&Named>) -> Option<serde_json::Value> {
     let resource = escaped(request.resource);
+    if policy_type == PolicyType::Trust && !request.action.to_ascii_lowercase().starts_with("sts:") {
+        return None;
+    }
     let mut statement = json!({ "Effect": "Allow", "Action": request.action });
     match policy_type {
         PolicyType::Endpoint => statement["Principal"] = json!("*"),
@@ -323,6 +327,15 @@ fn named(principal: &Principal) -> Option<serde_json::Value> {
         Principal::WebIdentity { provider } => Some(json!({ "Federated": provider })),
         Principal::Saml { provider_arn } => Some(json!({ "Federated": provider_arn })),
         Principal::Anonymous => None,
+    }
+}
+
+/// How firmly that element names the caller.
+fn granted_grip(principal: &Principal) -> Grip {
+    match principal {
+        Principal::Root { .. } => Grip::Account,
+        Principal::AssumedRole { .. } => Grip::Issuer,
+        _ => Grip::Own,
     }
 }
 

@@ -105,7 +105,7 @@ impl Segment {
             Self::Masked(masked) => {
                 let mut chars = text.chars();
                 let fits = |place: &Option<char>| chars.next().is_some_and(|c| place.is_none_or(|p| p == c));
-                masked.places.iter().all(fits).then(|| chars.as_str())
+                masked.places.iter().all(fits).then_some(chars.as_str())
             }
         }
     }
@@ -116,7 +116,7 @@ impl Segment {
             Self::Masked(masked) => {
                 let mut chars = text.chars();
                 let fits = |place: &Option<char>| chars.next_back().is_some_and(|c| place.is_none_or(|p| p == c));
-                masked.places.iter().rev().all(fits).then(|| chars.as_str())
+                masked.places.iter().rev().all(fits).then_some(chars.as_str())
             }
         }
     }
@@ -173,5 +173,91 @@ impl Rows {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All pairs of places, one by one.
+    fn naive(pattern: &str, text: &str) -> bool {
+        let text: Vec<char> = text.chars().collect();
+        let mut fits = vec![false; text.len() + 1];
+        fits[0] = true;
+        for p in pattern.chars() {
+            let before = fits.clone();
+            for t in 0..=text.len() {
+                fits[t] = match p {
+                    '*' => before[t] || (t > 0 && fits[t - 1]),
+                    '?' => t > 0 && before[t - 1],
+                    p => t > 0 && before[t - 1] && text[t - 1] == p,
+                };
+            }
+        }
+        fits[text.len()]
+    }
+
+    #[test]
+    fn examples() {
+        let cases = [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("**", "abc", true),
+            ("?", "", false),
+            ("?", "ü", true),
+            ("*?", "", false),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("ab*ba", "aba", false),
+            ("*ab?*", "xxabab", true),
+            ("*ab?*", "xxab", false),
+            ("a/*/c", "a/b/b/c", true),
+            ("*.amazonaws.com", "ecr.amazonaws.com", true),
+        ];
+        for (pattern, text, fits) in cases {
+            assert_eq!(Pattern::new(pattern).matches(text), fits, "{pattern} {text}");
+        }
+    }
+
+    /// Segments longer than a machine word.
+    #[test]
+    fn long_segments() {
+        for length in [1, 63, 64, 65, 127, 128, 129, 300] {
+            let body = "ab?".repeat(length);
+            let pattern = Pattern::new(&format!("x*{body}*y"));
+            assert!(pattern.matches(&format!("xabaab{}y", "abz".repeat(length))), "{length}");
+            assert!(!pattern.matches(&format!("x{}acy", "abz".repeat(length - 1))), "{length}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn as_the_naive_one(pattern in "[abü*?]{0,12}", text in "[abü]{0,16}") {
+            prop_assert_eq!(Pattern::new(&pattern).matches(&text), naive(&pattern, &text));
+        }
+
+        #[test]
+        fn a_text_fits_what_was_made_from_it(text in "[abcü/:]{0,200}", holes in prop::collection::vec((0_usize..200, 0_usize..20), 0..6)) {
+            let mut pattern: Vec<char> = text.chars().collect();
+            for (at, length) in holes {
+                let end = (at + length).min(pattern.len());
+                if at < end {
+                    // Every other hole by question marks, which keep the length.
+                    if length % 2 == 0 {
+                        pattern[at..end].iter_mut().filter(|c| **c != '*').for_each(|c| *c = '?');
+                    } else {
+                        pattern.splice(at..end, ['*']);
+                    }
+                }
+            }
+            let pattern: String = pattern.into_iter().collect();
+            prop_assert!(Pattern::new(&pattern).matches(&text), "{} {}", pattern, text);
+        }
     }
 }

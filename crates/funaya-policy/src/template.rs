@@ -62,8 +62,9 @@ impl Template {
         self.0.iter().any(|part| matches!(part, Part::Variable { .. }))
     }
 
-    /// The text with everything filled in, wildcards being literal; `None` if a variable has no value.
-    fn fill(&self, context: &Context) -> Option<Cow<'_, str>> {
+    /// The text with everything filled in, wildcards being literal; `None` if a variable has no value or the text
+    /// would be longer than `length_max` bytes.
+    fn fill(&self, context: &Context, length_max: usize) -> Option<Cow<'_, str>> {
         if let [Part::Raw(only)] = &*self.0 {
             return Some(Cow::Borrowed(only));
         }
@@ -73,6 +74,9 @@ impl Template {
                 Part::Raw(raw) => text.push_str(raw),
                 Part::Escaped(c) => text.push(*c),
                 Part::Variable { key, default } => text.push_str(value_of(key, default, context)?),
+            }
+            if text.len() > length_max {
+                return None;
             }
         }
         Some(Cow::Owned(text))
@@ -142,12 +146,15 @@ pub(crate) struct Exact(pub(crate) Template);
 
 impl Exact {
     pub(crate) fn matches(&self, value: &str, context: &Context) -> bool {
-        self.0.fill(context).is_some_and(|text| text == value)
+        self.0.fill(context, value.len()).is_some_and(|text| text == value)
     }
 
     pub(crate) fn matches_ignoring_case(&self, value: &str, context: &Context) -> bool {
+        // Other case may take more bytes, as much as from one to three.
+        let length_max = value.len().saturating_mul(4);
         let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
-        self.0.fill(context).is_some_and(|text| text.eq_ignore_ascii_case(value) || lower(&text) == lower(value))
+        let text = self.0.fill(context, length_max);
+        text.is_some_and(|text| text.eq_ignore_ascii_case(value) || lower(&text) == lower(value))
     }
 }
 

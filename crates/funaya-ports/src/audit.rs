@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// `Root`, `IAMUser`, `AssumedRole`, `AWSService`, …
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
     /// The unique id of the principal.
     #[serde(rename = "principalId", skip_serializing_if = "Option::is_none")]
@@ -53,6 +53,24 @@ pub struct Context {
     pub secure: bool,
 }
 
+impl Context {
+    /// Of what the server does on its own (TRAIL-21).
+    pub fn internal(account: &AccountId) -> Self {
+        const INTERNAL: &str = "AWS Internal";
+        let identity = Identity {
+            kind: String::new(),
+            principal_id: None,
+            arn: None,
+            account_id: Some(account.to_string()),
+            access_key_id: None,
+            user_name: None,
+            session_context: None,
+            invoked_by: Some(INTERNAL.into()),
+        };
+        Self { identity, source_ip: INTERNAL.into(), user_agent: INTERNAL.into(), secure: true }
+    }
+}
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -89,6 +107,9 @@ pub struct Event {
     /// Why the call was refused: the whole explanation (D9).
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Value>,
+    /// What a service did on its own (TRAIL-20).
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
 }
 
 /// An event on its way to the store.
@@ -193,6 +214,9 @@ fn cloudtrail(registry: &Registry, context: &Context, event: &Event) -> Value {
         "eventType": if context.identity.invoked_by.is_some() { "AwsServiceEvent" } else { "AwsApiCall" },
         "recipientAccountId": account.as_str(),
     });
+    if let Some(details) = &event.details {
+        record["serviceEventDetails"] = details.clone();
+    }
     if let Some((code, message)) = &event.error {
         record["errorCode"] = json!(code);
         record["errorMessage"] = json!(message);

@@ -6,6 +6,8 @@
 pub mod audit;
 pub mod blobs;
 pub mod identity;
+pub mod issuers;
+pub mod lifecycle;
 pub mod meta;
 mod world;
 

@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use funaya_types::{
-    Digest, ImageTag, MediaType, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp, UploadId,
+    Digest, ImageTag, MediaType, Mutability, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp,
+    UploadId,
 };
 
 use crate::{Fut, StoreError, audit, blobs::Progress, blobs::StoredBlob};
@@ -69,15 +70,6 @@ impl From<Refusal> for Error {
 
 /// What the store's methods return.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// Whether a tag may move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutability {
-    /// Tags move.
-    Mutable,
-    /// Tags stay.
-    Immutable,
-}
 
 /// A repository's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,6 +273,8 @@ pub struct Image {
     pub image_bytes: u64,
     /// When it was first pushed.
     pub pushed_at: Timestamp,
+    /// When it was last pulled.
+    pub pulled_at: Option<Timestamp>,
     /// Its row id: the second half of its place in lists.
     pub row_id: i64,
 }
@@ -513,6 +507,13 @@ pub trait MetaStore: Send + Sync {
         registry: &'a Registry,
         repository: &'a RepositoryName,
         reference: &'a Reference,
+    ) -> Fut<'a, Result<Option<Image>>>;
+    /// One image by its row.
+    fn image_by_row<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        row_id: i64,
     ) -> Fut<'a, Result<Option<Image>>>;
     /// One image with its manifest.
     fn manifest<'a>(

@@ -264,6 +264,30 @@ pub enum Error {
          setting the policy later; use force to set it nevertheless'"
     )]
     LocksOut,
+    /// LIFE-42
+    #[error(
+        "Lifecycle policy does not exist for the repository with name '{}' in the registry with id '{}'",
+        .0.repository, .0.registry.account
+    )]
+    NoLifecyclePolicy(Place),
+    /// LIFE-24
+    #[error("Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: '{0}'")]
+    BadLifecyclePolicy(String),
+    /// LIFE-46
+    #[error(
+        "The lifecycle policy preview for the repository with name '{}' in the registry with id '{}' is in progress",
+        .0.repository, .0.registry.account
+    )]
+    PreviewInProgress(Place),
+    /// LIFE-47
+    #[error(
+        "Lifecycle policy preview does not exist for the repository with name '{}' in the registry with id '{}'",
+        .0.repository, .0.registry.account
+    )]
+    NoPreview(Place),
+    /// The policy would expire other images than the preview showed.
+    #[error("the images that the policy would expire are not those of the preview: start a new one")]
+    PreviewOutdated,
     /// The stores.
     #[error("{}", store_text(.0))]
     Store(#[from] StoreError),
@@ -313,6 +337,10 @@ impl Error {
             Self::EmptyUpload(_) => "EmptyUploadException",
             Self::LayerDigest { .. } => "InvalidLayerException",
             Self::NoPolicy(_) => "RepositoryPolicyNotFoundException",
+            Self::NoLifecyclePolicy(_) => "LifecyclePolicyNotFoundException",
+            Self::BadLifecyclePolicy(_) | Self::PreviewOutdated => "InvalidParameterException",
+            Self::PreviewInProgress(_) => "LifecyclePolicyPreviewInProgressException",
+            Self::NoPreview(_) => "LifecyclePolicyPreviewNotFoundException",
             Self::NoRegistryPolicy(_) => "RegistryPolicyNotFoundException",
             Self::BadPolicy(_) | Self::LocksOut => "InvalidParameterException",
             Self::Store(_) => "ServerException",

@@ -148,6 +148,7 @@ impl Registries {
         let place = self.place(permit.registry(), permit.target());
         let found = self.parts.meta.manifest(&place.registry, &place.repository, reference).await;
         let Some((image, bytes)) = found.map_err(|error| Context::of(&place).error(error))? else { return Ok(None) };
+        self.pulls.note(&place, &image, permit.now());
         verified(image, bytes).map(Some)
     }
 

@@ -10,7 +10,9 @@ mod damage;
 mod error;
 mod images;
 mod layers;
+mod lifecycle;
 mod policies;
+mod pulls;
 mod repositories;
 mod shapes;
 mod upkeep;
@@ -18,17 +20,22 @@ mod uploads;
 
 use std::sync::Arc;
 
-use funaya_ports::{Random, blobs::BlobStore, identity::Directory, meta::MetaStore, meta::Spans};
-use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName};
+use funaya_ports::{
+    Random, blobs::BlobStore, identity::Directory, lifecycle::LifecycleStore, meta::MetaStore, meta::Spans,
+};
+use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName, Wildcard};
 
 pub use error::{Error, ImageRef, Place};
 pub use funaya_ports::{
     StoreError,
     blobs::StoredBlob,
-    meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Layer, Mutability, Repository},
+    lifecycle::{Attached, Due, Preview, PreviewStatus},
+    meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Layer, Repository},
 };
+pub use funaya_types::Mutability;
 pub use images::{Listed, Manifest, NewManifest, Referrer, Referrers, Stored};
 pub use layers::Availability;
+pub use lifecycle::{LifecycleRun, PreviewPage, preview_token};
 pub use repositories::NewRepository;
 pub use upkeep::{Fault, Tidied};
 pub use uploads::{Body, BodyError, Part};
@@ -37,6 +44,8 @@ pub use uploads::{Body, BodyError, Part};
 pub struct Parts {
     /// Rows.
     pub meta: Arc<dyn MetaStore>,
+    /// Lifecycle policies.
+    pub lifecycle: Arc<dyn LifecycleStore>,
     /// Principals, and policies of resources.
     pub directory: Arc<dyn Directory>,
     /// Bytes.
@@ -50,7 +59,7 @@ pub struct Parts {
     /// Most images of a repository (QUOTA-02).
     pub images_max: i64,
     /// Which repositories a push may create.
-    pub create_on_push: Vec<Pattern>,
+    pub create_on_push: Vec<Wildcard>,
 }
 
 /// All registries of this installation.
@@ -58,12 +67,18 @@ pub struct Registries {
     parts: Parts,
     locks: uploads::Locks,
     damage: damage::Damage,
+    pulls: pulls::Pulls,
 }
 
 impl Registries {
     /// Opens the hall.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, locks: uploads::Locks::default(), damage: damage::Damage::default() }
+        Self {
+            parts,
+            locks: uploads::Locks::default(),
+            damage: damage::Damage::default(),
+            pulls: pulls::Pulls::default(),
+        }
     }
 
     /// What clients call us by.
@@ -73,63 +88,10 @@ impl Registries {
 
     /// Whether a push may create this repository (`FUNAYA_CREATE_ON_PUSH`).
     pub fn creates_on_push(&self, name: &RepositoryName) -> bool {
-        self.parts.create_on_push.iter().any(|pattern| pattern.matches(name))
+        self.parts.create_on_push.iter().any(|pattern| pattern.matches(name.as_str()))
     }
 
     fn place(&self, registry: &RegistryName, repository: &RepositoryName) -> Place {
         Place { registry: registry.clone(), repository: repository.clone() }
-    }
-}
-
-/// A repository name in which `*` stands for any characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(String);
-
-impl Pattern {
-    /// Takes the pattern's text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Whether the whole name matches. Linear but for the number of stars.
-    pub fn matches(&self, name: &RepositoryName) -> bool {
-        let mut pieces = self.0.split('*');
-        let Some(mut rest) = pieces.next().and_then(|first| name.as_str().strip_prefix(first)) else { return false };
-        let mut pieces = pieces.peekable();
-        if pieces.peek().is_none() {
-            return rest.is_empty();
-        }
-        while let Some(piece) = pieces.next() {
-            if pieces.peek().is_none() {
-                return rest.ends_with(piece);
-            }
-            match rest.find(piece) {
-                Some(at) => rest = &rest[at + piece.len()..],
-                None => return false,
-            }
-        }
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        let cases = [
-            ("team/*", "team/web", true),
-            ("team/*", "team2/web", false),
-            ("*", "any", true),
-            ("web", "web", true),
-            ("web", "web2", false),
-            ("a*b*c", "a1b2c", true),
-            ("a*b*c", "a1c2b", false),
-            ("ab*ba", "aba", false),
-        ];
-        for (pattern, name, want) in cases {
-            assert_eq!(Pattern::new(pattern).matches(&name.parse().unwrap()), want, "{pattern} {name}");
-        }
     }
 }

@@ -9,8 +9,8 @@ use funaya_gate::{
         TagResource, UntagResource,
     },
 };
-use funaya_ports::meta::{self, Mutability, Repository};
-use funaya_types::{RepositoryName, ResourceTag};
+use funaya_ports::meta::{self, Repository};
+use funaya_types::{Mutability, RepositoryName, ResourceTag};
 use serde_json::{Value, json};
 
 use crate::{Error, Registries, error::Context, shapes};
@@ -44,7 +44,7 @@ impl Registries {
         let repository = Repository {
             name: place.repository.clone(),
             created_at: permit.now(),
-            mutability: new.mutability,
+            mutability: new.mutability.clone(),
             scan_on_push: new.scan_on_push,
         };
         let answer = shapes::repository(&self.parts.endpoints, permit.registry(), &repository);
@@ -122,11 +122,12 @@ impl Registries {
         mutability: Mutability,
     ) -> Result<(), Error> {
         let place = self.place(permit.registry(), permit.target());
-        let record = permit.record(json!({
+        let mut answer = json!({
             "registryId": place.registry.account.as_str(),
             "repositoryName": place.repository.as_str(),
-            "imageTagMutability": shapes::mutability(mutability),
-        }));
+        });
+        shapes::add_mutability(&mut answer, &mutability);
+        let record = permit.record(answer);
         let set = self.parts.meta.set_mutability(&place.registry, &place.repository, mutability, record).await;
         set.map_err(|error| Context::of(&place).error(error))
     }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use funaya_types::Timestamp;
+use funaya_types::{Timestamp, Wildcard};
 use serde_json::{Map, Value, json};
 
 const RULES_MAX: usize = 50;
@@ -44,7 +44,7 @@ pub enum Selection {
     /// Those for which every prefix begins one of their tags (LIFE-34).
     Prefixes(Vec<String>),
     /// Those for which every pattern, in which `*` stands for any characters, fits one of their tags.
-    Patterns(Vec<String>),
+    Patterns(Vec<Wildcard>),
     /// Those without a tag.
     Untagged,
     /// All.
@@ -150,26 +150,11 @@ impl Selection {
         let any = |fits: &dyn Fn(&str) -> bool| tags.iter().any(|tag| fits(tag.as_ref()));
         match self {
             Self::Prefixes(prefixes) => prefixes.iter().all(|prefix| any(&|tag| tag.starts_with(prefix.as_str()))),
-            Self::Patterns(patterns) => patterns.iter().all(|pattern| any(&|tag| matches(pattern, tag))),
+            Self::Patterns(patterns) => patterns.iter().all(|pattern| any(&|tag| pattern.matches(tag))),
             Self::Untagged => tags.is_empty(),
             Self::Any => true,
         }
     }
-}
-
-/// Whether a pattern with `*` fits the whole text. Linear but for the number of stars.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let Some(mut piece) = pieces.next() else { return rest.is_empty() };
-    for next in pieces {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-        piece = next;
-    }
-    rest.ends_with(piece)
 }
 
 impl LifecyclePolicy {
@@ -212,12 +197,12 @@ fn agree(rules: &[Rule]) -> Result<(), BadPolicy> {
     }
     let mut sets = BTreeSet::new();
     for rule in rules {
-        let (kind, texts) = match &rule.selection {
-            Selection::Prefixes(texts) => ("tagPrefixList", texts),
-            Selection::Patterns(texts) => ("tagPatternList", texts),
+        let (kind, texts): (_, BTreeSet<&str>) = match &rule.selection {
+            Selection::Prefixes(texts) => ("tagPrefixList", texts.iter().map(String::as_str).collect()),
+            Selection::Patterns(texts) => ("tagPatternList", texts.iter().map(Wildcard::as_str).collect()),
             Selection::Untagged | Selection::Any => continue,
         };
-        if !sets.insert((kind, texts.iter().collect::<BTreeSet<_>>())) {
+        if !sets.insert((kind, texts)) {
             return Err(bad(format!("two rules have the same {kind}")));
         }
     }
@@ -267,7 +252,7 @@ fn selection(value: &Value) -> Result<(Selection, Limit), BadPolicy> {
     let (prefixes, patterns) = (selection.get("tagPrefixList"), selection.get("tagPatternList"));
     let selection = match (one_of(&selection["tagStatus"], &["any", "tagged", "untagged"])?, prefixes, patterns) {
         ("tagged", Some(list), None) => Selection::Prefixes(texts(list)?),
-        ("tagged", None, Some(list)) => Selection::Patterns(pattern_texts(list)?),
+        ("tagged", None, Some(list)) => Selection::Patterns(wildcards(list)?),
         ("untagged", None, None) => Selection::Untagged,
         ("any", None, None) => Selection::Any,
         _ => return Err(no_schema()),
@@ -284,9 +269,9 @@ fn texts(value: &Value) -> Result<Vec<String>, BadPolicy> {
     list.iter().map(text).collect()
 }
 
-fn pattern_texts(value: &Value) -> Result<Vec<String>, BadPolicy> {
-    let list = texts(value)?;
-    match list.iter().find(|text| text.matches('*').count() > STARS_MAX) {
+fn wildcards(value: &Value) -> Result<Vec<Wildcard>, BadPolicy> {
+    let list: Vec<Wildcard> = texts(value)?.into_iter().map(Wildcard::new).collect();
+    match list.iter().find(|pattern| pattern.stars() > STARS_MAX) {
         Some(text) => Err(bad(format!("the tag pattern \"{text}\" has more than {STARS_MAX} wildcards"))),
         None => Ok(list),
     }

@@ -16,7 +16,7 @@ pub struct Endpoints {
 pub enum Host {
     /// `<account>.dkr.ecr.<region>.<suffix>`
     Registry(Registry),
-    /// `api.ecr.<region>.<suffix>`, `ecr.<region>.<suffix>` and the like.
+    /// `api.ecr.<region>.<suffix>`, `ecr.<region>.<suffix>`, `sts.<region>.<suffix>` and the like.
     Service(Region),
     /// Any other: the default account and Region.
     Plain,
@@ -62,7 +62,10 @@ impl Host {
                 (Ok(account), Ok(region)) => Self::Registry(Registry { account, region }),
                 _ => Self::Plain,
             },
-            ["api", "ecr", region, _, ..] | ["ecr", region, _, ..] => region.parse().map_or(Self::Plain, Self::Service),
+            ["api", "ecr", region, _, ..] | ["ecr" | "sts" | "organizations", region, _, ..] => {
+                region.parse().map_or(Self::Plain, Self::Service)
+            }
+            // `iam.amazonaws.com`, `sts.amazonaws.com` are for all Regions.
             _ => Self::Plain,
         }
     }
@@ -83,6 +86,10 @@ mod tests {
             ("123456789012.DKR.ecr.us-east-1.amazonaws.com", Host::Registry(registry.clone())),
             ("api.ecr.us-east-1.amazonaws.com", Host::Service(registry.region.clone())),
             ("ecr.us-east-1.amazonaws.com:443", Host::Service(registry.region.clone())),
+            ("sts.us-east-1.amazonaws.com", Host::Service(registry.region.clone())),
+            ("organizations.us-east-1.amazonaws.com", Host::Service(registry.region.clone())),
+            ("sts.amazonaws.com", Host::Plain),
+            ("iam.amazonaws.com", Host::Plain),
             ("12345678901.dkr.ecr.us-east-1.amazonaws.com", Host::Plain),
             ("localhost:5000", Host::Plain),
             ("[::1]:5000", Host::Plain),

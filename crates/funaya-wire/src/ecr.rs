@@ -424,11 +424,18 @@ static KMS_KEY: Text = Text { min: Some(1), max: Some(2048), pattern: None };
 static LAYER_DIGEST: Text = Text { min: None, max: None, pattern: Some(Pattern::new("[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+")) };
 static LAYER_DIGEST_LIST: List<&Text> = List { min: Some(1), max: Some(100), item: &LAYER_DIGEST };
 static LAYER_PART_BLOB: Bytes = Bytes { min: Some(0), max: Some(20971520) };
+static LIFECYCLE_POLICY_TEXT: Text = Text { min: Some(100), max: Some(30720), pattern: None };
+static LIFECYCLE_PREVIEW_MAX_RESULTS: Int = Int { min: Some(1), max: Some(100) };
 static MAX_RESULTS: Int = Int { min: Some(1), max: Some(1000) };
 static MEDIA_TYPE: Text = Text::ANY;
 static MEDIA_TYPE_LIST: List<&Text> = List { min: Some(1), max: Some(100), item: &MEDIA_TYPE };
 static NEXT_TOKEN: Text = Text::ANY;
 static PART_SIZE: Int = Int { min: Some(0), max: None };
+static PRINCIPAL_ARN: Text = Text {
+    min: None,
+    max: Some(200),
+    pattern: Some(Pattern::new("^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/[\\w+=,.@-]+(/[\\w+=,.@-]+)*$")),
+};
 static REGISTRY_ID: Text = Text { min: None, max: None, pattern: Some(Pattern::new("[0-9]{12}")) };
 static REGISTRY_POLICY_TEXT: Text = Text { min: Some(0), max: Some(10240), pattern: None };
 static REPOSITORY_NAME: Text = Text {
@@ -450,8 +457,14 @@ static UPLOAD_ID: Text = Text {
 
 /// For the test that all patterns compile.
 #[cfg(test)]
-pub(crate) static PATTERNED: &[&Text] =
-    &[&IMAGE_TAG_MUTABILITY_EXCLUSION_FILTER_VALUE, &LAYER_DIGEST, &REGISTRY_ID, &REPOSITORY_NAME, &UPLOAD_ID];
+pub(crate) static PATTERNED: &[&Text] = &[
+    &IMAGE_TAG_MUTABILITY_EXCLUSION_FILTER_VALUE,
+    &LAYER_DIGEST,
+    &PRINCIPAL_ARN,
+    &REGISTRY_ID,
+    &REPOSITORY_NAME,
+    &UPLOAD_ID,
+];
 
 words!(
     ArtifactStatus {
@@ -673,6 +686,42 @@ pub struct CreateRepositoryResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteLifecyclePolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+}
+
+impl Structure for DeleteLifecyclePolicyRequest {
+    const MEMBERS: &'static [&'static str] = &["registryId", "repositoryName"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+        })
+    }
+}
+
+impl DeleteLifecyclePolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeleteLifecyclePolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "lifecyclePolicyText", skip_serializing_if = "Option::is_none")]
+    pub lifecycle_policy_text: Option<String>,
+    #[serde(rename = "lastEvaluatedAt", skip_serializing_if = "Option::is_none")]
+    pub last_evaluated_at: Option<EpochSeconds>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRegistryPolicyRequest {}
 
 impl Structure for DeleteRegistryPolicyRequest {
@@ -762,6 +811,32 @@ impl DeleteRepositoryRequest {
 pub struct DeleteRepositoryResponse {
     #[serde(rename = "repository", skip_serializing_if = "Option::is_none")]
     pub repository: Option<Repository>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterPullTimeUpdateExclusionRequest {
+    pub principal_arn: String,
+}
+
+impl Structure for DeregisterPullTimeUpdateExclusionRequest {
+    const MEMBERS: &'static [&'static str] = &["principalArn"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { principal_arn: members.required(0, &PRINCIPAL_ARN)? })
+    }
+}
+
+impl DeregisterPullTimeUpdateExclusionRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeregisterPullTimeUpdateExclusionResponse {
+    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
+    pub principal_arn: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -977,6 +1052,93 @@ pub struct GetDownloadUrlForLayerResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLifecyclePolicyPreviewRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+    pub image_ids: Option<Vec<ImageIdentifier>>,
+    pub next_token: Option<String>,
+    pub max_results: Option<i64>,
+    pub filter: Option<LifecyclePolicyPreviewFilter>,
+}
+
+impl Structure for GetLifecyclePolicyPreviewRequest {
+    const MEMBERS: &'static [&'static str] =
+        &["registryId", "repositoryName", "imageIds", "nextToken", "maxResults", "filter"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+            image_ids: members.optional(2, &IMAGE_IDENTIFIER_LIST)?,
+            next_token: members.optional(3, &NEXT_TOKEN)?,
+            max_results: members.optional(4, &LIFECYCLE_PREVIEW_MAX_RESULTS)?,
+            filter: members.optional(5, Nested::RULE)?,
+        })
+    }
+}
+
+impl GetLifecyclePolicyPreviewRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct GetLifecyclePolicyPreviewResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "lifecyclePolicyText", skip_serializing_if = "Option::is_none")]
+    pub lifecycle_policy_text: Option<String>,
+    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
+    pub status: Option<LifecyclePolicyPreviewStatus>,
+    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+    #[serde(rename = "previewResults", skip_serializing_if = "Option::is_none")]
+    pub preview_results: Option<Vec<LifecyclePolicyPreviewResult>>,
+    #[serde(rename = "summary", skip_serializing_if = "Option::is_none")]
+    pub summary: Option<LifecyclePolicyPreviewSummary>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetLifecyclePolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+}
+
+impl Structure for GetLifecyclePolicyRequest {
+    const MEMBERS: &'static [&'static str] = &["registryId", "repositoryName"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+        })
+    }
+}
+
+impl GetLifecyclePolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct GetLifecyclePolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "lifecyclePolicyText", skip_serializing_if = "Option::is_none")]
+    pub lifecycle_policy_text: Option<String>,
+    #[serde(rename = "lastEvaluatedAt", skip_serializing_if = "Option::is_none")]
+    pub last_evaluated_at: Option<EpochSeconds>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetRegistryPolicyRequest {}
 
 impl Structure for GetRegistryPolicyRequest {
@@ -1049,6 +1211,13 @@ pub struct Image {
     #[serde(rename = "imageManifestMediaType", skip_serializing_if = "Option::is_none")]
     pub image_manifest_media_type: Option<String>,
 }
+
+words!(
+    ImageActionType {
+        Expire = "EXPIRE",
+        Transition = "TRANSITION",
+    }
+);
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ImageDetail {
@@ -1295,6 +1464,73 @@ words!(
 );
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct LifecyclePolicyPreviewFilter {
+    pub tag_status: Option<TagStatus>,
+}
+
+impl Structure for LifecyclePolicyPreviewFilter {
+    const MEMBERS: &'static [&'static str] = &["tagStatus"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { tag_status: members.optional(0, Word::RULE)? })
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LifecyclePolicyPreviewResult {
+    #[serde(rename = "imageTags", skip_serializing_if = "Option::is_none")]
+    pub image_tags: Option<Vec<String>>,
+    #[serde(rename = "imageDigest", skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    #[serde(rename = "imagePushedAt", skip_serializing_if = "Option::is_none")]
+    pub image_pushed_at: Option<EpochSeconds>,
+    #[serde(rename = "action", skip_serializing_if = "Option::is_none")]
+    pub action: Option<LifecyclePolicyRuleAction>,
+    #[serde(rename = "appliedRulePriority", skip_serializing_if = "Option::is_none")]
+    pub applied_rule_priority: Option<i64>,
+    #[serde(rename = "storageClass", skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<LifecyclePolicyStorageClass>,
+}
+
+words!(
+    LifecyclePolicyPreviewStatus {
+        InProgress = "IN_PROGRESS",
+        Complete = "COMPLETE",
+        Expired = "EXPIRED",
+        Failed = "FAILED",
+    }
+);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LifecyclePolicyPreviewSummary {
+    #[serde(rename = "expiringImageTotalCount", skip_serializing_if = "Option::is_none")]
+    pub expiring_image_total_count: Option<i64>,
+    #[serde(rename = "transitioningImageTotalCounts", skip_serializing_if = "Option::is_none")]
+    pub transitioning_image_total_counts: Option<Vec<TransitioningImageTotalCount>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LifecyclePolicyRuleAction {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<ImageActionType>,
+    #[serde(rename = "targetStorageClass", skip_serializing_if = "Option::is_none")]
+    pub target_storage_class: Option<LifecyclePolicyTargetStorageClass>,
+}
+
+words!(
+    LifecyclePolicyStorageClass {
+        Archive = "ARCHIVE",
+        Standard = "STANDARD",
+    }
+);
+
+words!(
+    LifecyclePolicyTargetStorageClass {
+        Archive = "ARCHIVE",
+    }
+);
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListImageReferrersFilter {
     pub artifact_types: Option<Vec<String>>,
     pub artifact_status: Option<ArtifactStatusFilter>,
@@ -1400,6 +1636,35 @@ impl ListImagesRequest {
 pub struct ListImagesResponse {
     #[serde(rename = "imageIds", skip_serializing_if = "Option::is_none")]
     pub image_ids: Option<Vec<ImageIdentifier>>,
+    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListPullTimeUpdateExclusionsRequest {
+    pub max_results: Option<i64>,
+    pub next_token: Option<String>,
+}
+
+impl Structure for ListPullTimeUpdateExclusionsRequest {
+    const MEMBERS: &'static [&'static str] = &["maxResults", "nextToken"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { max_results: members.optional(0, &MAX_RESULTS)?, next_token: members.optional(1, &NEXT_TOKEN)? })
+    }
+}
+
+impl ListPullTimeUpdateExclusionsRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListPullTimeUpdateExclusionsResponse {
+    #[serde(rename = "pullTimeUpdateExclusions", skip_serializing_if = "Option::is_none")]
+    pub pull_time_update_exclusions: Option<Vec<String>>,
     #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
 }
@@ -1511,6 +1776,42 @@ pub struct PutImageTagMutabilityResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutLifecyclePolicyRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+    pub lifecycle_policy_text: String,
+}
+
+impl Structure for PutLifecyclePolicyRequest {
+    const MEMBERS: &'static [&'static str] = &["registryId", "repositoryName", "lifecyclePolicyText"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+            lifecycle_policy_text: members.required(2, &LIFECYCLE_POLICY_TEXT)?,
+        })
+    }
+}
+
+impl PutLifecyclePolicyRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PutLifecyclePolicyResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "lifecyclePolicyText", skip_serializing_if = "Option::is_none")]
+    pub lifecycle_policy_text: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutRegistryPolicyRequest {
     pub policy_text: String,
 }
@@ -1536,6 +1837,34 @@ pub struct PutRegistryPolicyResponse {
     pub registry_id: Option<String>,
     #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
     pub policy_text: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterPullTimeUpdateExclusionRequest {
+    pub principal_arn: String,
+}
+
+impl Structure for RegisterPullTimeUpdateExclusionRequest {
+    const MEMBERS: &'static [&'static str] = &["principalArn"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { principal_arn: members.required(0, &PRINCIPAL_ARN)? })
+    }
+}
+
+impl RegisterPullTimeUpdateExclusionRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RegisterPullTimeUpdateExclusionResponse {
+    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
+    pub principal_arn: Option<String>,
+    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<EpochSeconds>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -1650,6 +1979,44 @@ pub struct SetRepositoryPolicyResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartLifecyclePolicyPreviewRequest {
+    pub registry_id: Option<String>,
+    pub repository_name: String,
+    pub lifecycle_policy_text: Option<String>,
+}
+
+impl Structure for StartLifecyclePolicyPreviewRequest {
+    const MEMBERS: &'static [&'static str] = &["registryId", "repositoryName", "lifecyclePolicyText"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            registry_id: members.optional(0, &REGISTRY_ID)?,
+            repository_name: members.required(1, &REPOSITORY_NAME)?,
+            lifecycle_policy_text: members.optional(2, &LIFECYCLE_POLICY_TEXT)?,
+        })
+    }
+}
+
+impl StartLifecyclePolicyPreviewRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StartLifecyclePolicyPreviewResponse {
+    #[serde(rename = "registryId", skip_serializing_if = "Option::is_none")]
+    pub registry_id: Option<String>,
+    #[serde(rename = "repositoryName", skip_serializing_if = "Option::is_none")]
+    pub repository_name: Option<String>,
+    #[serde(rename = "lifecyclePolicyText", skip_serializing_if = "Option::is_none")]
+    pub lifecycle_policy_text: Option<String>,
+    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
+    pub status: Option<LifecyclePolicyPreviewStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubjectIdentifier {
     pub image_digest: String,
 }
@@ -1709,6 +2076,14 @@ words!(
         Any = "ANY",
     }
 );
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TransitioningImageTotalCount {
+    #[serde(rename = "targetStorageClass", skip_serializing_if = "Option::is_none")]
+    pub target_storage_class: Option<LifecyclePolicyTargetStorageClass>,
+    #[serde(rename = "imageTotalCount", skip_serializing_if = "Option::is_none")]
+    pub image_total_count: Option<i64>,
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UntagResourceRequest {

@@ -10,7 +10,9 @@ use std::{
 use funaya_blobs::{FileStore, KeyRing};
 use funaya_gate::Sealer;
 use funaya_meta::{Isolation, SqlStore};
-use funaya_ports::{Random as _, blobs::BlobStore, identity::IdentityStore, meta::MetaStore};
+use funaya_ports::{
+    Random as _, blobs::BlobStore, identity::IdentityStore, lifecycle::LifecycleStore, meta::MetaStore,
+};
 use funaya_types::{AccountId, Secret};
 
 use crate::{settings::Settings, world::SystemRandom};
@@ -20,6 +22,7 @@ pub(crate) struct Data {
     pub(crate) folder: PathBuf,
     pub(crate) meta: Arc<dyn MetaStore>,
     pub(crate) identities: Arc<dyn IdentityStore>,
+    pub(crate) lifecycle: Arc<dyn LifecycleStore>,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) root_key: [u8; 32],
     pub(crate) account: AccountId,
@@ -49,7 +52,9 @@ impl Data {
             None => SqlStore::open_sqlite(&folder.join("meta.db")).map_err(chain)?,
         };
         let store = Arc::new(store);
-        let (meta, identities): (Arc<dyn MetaStore>, Arc<dyn IdentityStore>) = (store.clone(), store);
+        let meta: Arc<dyn MetaStore> = store.clone();
+        let identities: Arc<dyn IdentityStore> = store.clone();
+        let lifecycle: Arc<dyn LifecycleStore> = store;
         identities.refresh().await.map_err(chain)?;
         let keys = KeyRing::new(&root_key, Arc::new(SystemRandom));
         let blobs = Arc::new(FileStore::open(&folder.join("blobs"), keys).map_err(unusable_store)?);
@@ -59,7 +64,7 @@ impl Data {
             Some((id, secret)) => (id.clone(), Secret::new(secret.as_str())),
             None => root_access_key(&*meta, &root_key).await?,
         };
-        Ok(Self { folder, meta, identities, blobs, root_key, account, root_access_key, _lock: lock })
+        Ok(Self { folder, meta, identities, lifecycle, blobs, root_key, account, root_access_key, _lock: lock })
     }
 }
 

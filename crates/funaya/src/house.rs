@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use funaya_gate::{AuditLog, AuditWriter, Client, Gate, RootAccessKey, Sealer};
+use funaya_identity::Identities;
 use funaya_oci::Content;
 use funaya_ports::{Clock as _, Random};
 use funaya_registry::{Body, Parts, Registries};
@@ -54,6 +55,7 @@ impl House {
         let gate = Arc::new(gate.ok_or(unusable)?);
         let hall = Arc::new(Registries::new(Parts {
             meta: data.meta.clone(),
+            lifecycle: data.lifecycle.clone(),
             directory: data.identities.clone(),
             blobs: data.blobs.clone(),
             random: random.clone(),
@@ -62,10 +64,17 @@ impl House {
             images_max: settings.images_max,
             create_on_push: settings.create_on_push.clone(),
         }));
+        let identities = Arc::new(Identities::new(funaya_identity::Parts {
+            store: data.identities.clone(),
+            access_keys: Sealer::new(&data.root_key, funaya_gate::ACCESS_KEYS, random.clone()).ok_or(unusable)?,
+            random: random.clone(),
+            management: data.account,
+            root_key_id: data.root_access_key.0.clone(),
+        }));
         let tokens = Sealer::new(&data.root_key, "paging tokens", random).ok_or(unusable)?;
         let house = Self {
             oci: funaya_oci::Door::new(gate.clone(), hall.clone(), settings.redirect),
-            aws: funaya_aws::Door::new(gate.clone(), hall.clone(), tokens),
+            aws: funaya_aws::Door::new(gate.clone(), hall.clone(), identities, tokens),
             gate,
             hall,
             clock,

@@ -97,12 +97,23 @@ async fn credentials(house: &House, format: Format, lines: &Lines) -> Outcome {
         Some(suffix) => format!("https://api.ecr.{}.{suffix}", registry.region),
         None => endpoints.public_url.clone(),
     };
+    let others = match &endpoints.suffix {
+        Some(suffix) => [
+            format!("https://iam.{suffix}"),
+            format!("https://sts.{}.{suffix}", registry.region),
+            format!("https://organizations.us-east-1.{suffix}"),
+        ],
+        None => [endpoints.public_url.clone(), endpoints.public_url.clone(), endpoints.public_url.clone()],
+    };
+    let [iam, sts, organizations] = others;
     let url = endpoints.registry_url(registry);
     let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
     let text = match format {
         Format::Env => format!(
             "unset AWS_PROFILE AWS_SESSION_TOKEN\nexport AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY={}\n\
              export AWS_REGION={region}\nexport AWS_DEFAULT_REGION={region}\nexport AWS_ENDPOINT_URL_ECR={api}\n\
+             export AWS_ENDPOINT_URL_IAM={iam}\nexport AWS_ENDPOINT_URL_STS={sts}\n\
+             export AWS_ENDPOINT_URL_ORGANIZATIONS={organizations}\n\
              export FUNAYA_ACCOUNT_ID={}\nexport FUNAYA_REGISTRY={host}",
             secret.expose(),
             registry.account,

@@ -37,6 +37,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 const ACCESS_EVERY: Duration = Duration::from_millis(500);
 /// Rounds of that after which uses of keys are stored.
 const USES_EVERY: u32 = 10;
+/// How often due lifecycle policies are looked for.
+const LIFECYCLE_LOOK: Duration = Duration::from_secs(1);
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Threads for disk work; each upload and cold read uses one at a time.
 const BLOCKING_THREADS: usize = 32;
@@ -83,6 +85,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failed> {
     let (stop, stopped) = watch::channel(false);
     let audit = tokio::spawn(audit_writer.run(house.data.meta.clone(), wait(stopped.clone())));
     tokio::spawn(upkeep(house.clone(), settings.gc_interval, stopped.clone()));
+    tokio::spawn(lifecycles(house.clone(), settings.lifecycle_interval, stopped.clone()));
     let access = tokio::spawn(access(house.clone(), stopped.clone()));
     control::listen(house.clone(), &settings)?;
     let graceful = Arc::new(GracefulShutdown::new());
@@ -135,7 +138,26 @@ async fn signal() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Looks for other replicas' changes of access, and stores when keys were used.
+/// Evaluates lifecycle policies that are due.
+async fn lifecycles(house: Arc<House>, every: Duration, stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = wait(stopped.clone()) => return,
+            () = tokio::time::sleep(LIFECYCLE_LOOK) => {}
+        }
+        let run = house.hall.run_lifecycles(house.gate.upkeep(), every, house.gate.now()).await;
+        if run.policies + run.failed > 0 {
+            tracing::info!(
+                policies = run.policies,
+                expired = run.expired,
+                failed = run.failed,
+                "lifecycle policies ran"
+            );
+        }
+    }
+}
+
+/// Looks for other replicas' changes of access, and stores when keys were used and images pulled.
 async fn access(house: Arc<House>, stopped: watch::Receiver<bool>) {
     let mut rounds = 0u32;
     loop {
@@ -148,6 +170,9 @@ async fn access(house: Arc<House>, stopped: watch::Receiver<bool>) {
         }
         rounds = rounds.wrapping_add(1);
         if stopping || rounds % USES_EVERY == 0 {
+            if let Err(error) = house.hall.store_pulls(house.gate.upkeep()).await {
+                tracing::error!(cause = %error.detail(), "times of pulls can't be stored");
+            }
             let uses = house.gate.take_uses();
             if !uses.is_empty()
                 && let Err(error) = house.data.identities.note_use(uses).await

@@ -9,11 +9,12 @@ use clap::Args;
 use funaya_gate::Regions;
 use funaya_oci::Redirect;
 use funaya_ports::meta::Spans;
-use funaya_registry::Pattern;
-use funaya_types::{AccountId, Region, limits};
+use funaya_types::{AccountId, Region, Wildcard, limits};
 use serde::Deserialize;
 
 use crate::proxies::Network;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Settings as they were given.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -95,6 +96,9 @@ pub(crate) struct Options {
     /// How long what was deleted can be restored, e.g. 7d; 0s: not at all
     #[arg(long, env = "FUNAYA_UNDO_WINDOW")]
     undo_window: Option<String>,
+    /// How often each lifecycle policy is evaluated, e.g. 24h
+    #[arg(long, env = "FUNAYA_LIFECYCLE_INTERVAL")]
+    lifecycle_interval: Option<String>,
     /// Most images of a repository: ECR's adjustable quota, 10000
     #[arg(long, env = "FUNAYA_IMAGES_PER_REPOSITORY", value_name = "N")]
     images_per_repository: Option<String>,
@@ -119,13 +123,14 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<String>,
     pub(crate) root_access_key: Option<(String, String)>,
     pub(crate) database: Option<String>,
-    pub(crate) create_on_push: Vec<Pattern>,
+    pub(crate) create_on_push: Vec<Wildcard>,
     pub(crate) redirect: Redirect,
     pub(crate) root_key_file: Option<PathBuf>,
     pub(crate) throttled: bool,
     pub(crate) log: String,
     pub(crate) log_json: bool,
     pub(crate) gc_interval: Duration,
+    pub(crate) lifecycle_interval: Duration,
     pub(crate) spans: Spans,
     pub(crate) images_max: i64,
     pub(crate) trusted_proxies: Vec<Network>,
@@ -162,7 +167,7 @@ impl Options {
             fill!(self from file: data, listen, tls_cert, tls_key, account, region, regions, suffix, public_url,
                 root_access_key_id, root_secret_access_key, database, blobs, create_on_push, blob_redirect,
                 root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window,
-                images_per_repository, trusted_proxies, test_clock);
+                lifecycle_interval, images_per_repository, trusted_proxies, test_clock);
         }
         let spans = self.spans()?;
         let settings = Settings {
@@ -175,6 +180,7 @@ impl Options {
             throttled: choice("rate-quotas", self.rate_quotas.as_deref(), "ecr", &["ecr", "off"])? == "ecr",
             log_json: choice("log-format", self.log_format.as_deref(), "text", &["text", "json"])? == "json",
             gc_interval: duration("gc-interval", self.gc_interval.as_deref(), Duration::from_secs(60))?,
+            lifecycle_interval: duration("lifecycle-interval", self.lifecycle_interval.as_deref(), DAY)?,
             test_clock: matches!(self.test_clock.as_deref(), Some("1" | "true")),
             spans,
             trusted_proxies: self.trusted_proxies()?,
@@ -185,7 +191,7 @@ impl Options {
             suffix: self.suffix,
             public_url: self.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             database: database(self.database)?,
-            create_on_push: self.create_on_push.unwrap_or_default().into_iter().map(Pattern::new).collect(),
+            create_on_push: self.create_on_push.unwrap_or_default().into_iter().map(Wildcard::new).collect(),
             root_key_file: self.root_key_file.map(PathBuf::from),
             log: log_filter(self.log)?,
         };
@@ -219,6 +225,7 @@ impl Options {
             &mut self.gc_grace,
             &mut self.gc_trash,
             &mut self.undo_window,
+            &mut self.lifecycle_interval,
             &mut self.images_per_repository,
             &mut self.test_clock,
         ] {

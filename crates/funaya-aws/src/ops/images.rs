@@ -13,7 +13,7 @@ use funaya_wire::{
     EpochSeconds,
     ecr::{
         BatchDeleteImageRequest, BatchDeleteImageResponse, DescribeImagesRequest, DescribeImagesResponse, Image,
-        ImageDetail, ImageFailure, ImageFailureCode, ImageIdentifier, ImageScanStatus, ImageStatusFilter,
+        ImageDetail, ImageFailure, ImageFailureCode, ImageIdentifier, ImageScanStatus, ImageStatus, ImageStatusFilter,
         ListImagesRequest, ListImagesResponse, PutImageRequest, PutImageResponse, ScanStatus, TagStatus,
     },
 };
@@ -168,6 +168,8 @@ fn detail(registry: &Registry, repository: &str, listed: Listed, scan_on_push: b
         image_scan_status: scan,
         image_manifest_media_type: Some(image.media_type.to_string()),
         artifact_media_type: image.artifact_type,
+        last_recorded_pull_time: image.pulled_at.map(|at| EpochSeconds(at.epoch_seconds())),
+        image_status: Some(ImageStatus::Active),
         subject_manifest_digest: image.subject.map(|subject| subject.to_string()),
         ..Default::default()
     }

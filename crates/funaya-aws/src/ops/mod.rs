@@ -2,6 +2,7 @@
 
 mod images;
 mod layers;
+mod lifecycle;
 mod policies;
 mod pull;
 mod registry;
@@ -24,6 +25,7 @@ pub(crate) async fn dispatch(door: &Door, operation: Operation, visit: &Visit) -
         Operation::BatchGetImage => pull::batch_get(door, visit).await,
         Operation::CompleteLayerUpload => layers::complete(door, visit).await,
         Operation::CreateRepository => repositories::create(door, visit).await,
+        Operation::DeleteLifecyclePolicy => lifecycle::delete(door, visit).await,
         Operation::DeleteRegistryPolicy => policies::delete_registry(door, visit).await,
         Operation::DeleteRepository => repositories::delete(door, visit).await,
         Operation::DeleteRepositoryPolicy => policies::delete(door, visit).await,
@@ -32,6 +34,8 @@ pub(crate) async fn dispatch(door: &Door, operation: Operation, visit: &Visit) -
         Operation::DescribeRepositories => repositories::describe(door, visit).await,
         Operation::GetAuthorizationToken => registry::authorization_token(door, visit).await,
         Operation::GetDownloadUrlForLayer => pull::download_url(door, visit).await,
+        Operation::GetLifecyclePolicy => lifecycle::get(door, visit).await,
+        Operation::GetLifecyclePolicyPreview => lifecycle::get_preview(door, visit).await,
         Operation::GetRegistryPolicy => policies::get_registry(door, visit).await,
         Operation::GetRepositoryPolicy => policies::get(door, visit).await,
         Operation::InitiateLayerUpload => layers::initiate(door, visit).await,
@@ -40,8 +44,10 @@ pub(crate) async fn dispatch(door: &Door, operation: Operation, visit: &Visit) -
         Operation::ListTagsForResource => tags::list(door, visit).await,
         Operation::PutImage => images::put(door, visit).await,
         Operation::PutImageTagMutability => repositories::put_tag_mutability(door, visit).await,
+        Operation::PutLifecyclePolicy => lifecycle::put(door, visit).await,
         Operation::PutRegistryPolicy => policies::put_registry(door, visit).await,
         Operation::SetRepositoryPolicy => policies::set(door, visit).await,
+        Operation::StartLifecyclePolicyPreview => lifecycle::start_preview(door, visit).await,
         Operation::TagResource => tags::tag(door, visit).await,
         Operation::UntagResource => tags::untag(door, visit).await,
         Operation::UploadLayerPart => layers::upload_part(door, visit).await,

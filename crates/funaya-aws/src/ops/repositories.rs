@@ -8,14 +8,14 @@ use funaya_gate::{
     action::{CreateRepository, DeleteRepository, DescribeRepositories, PutImageTagMutability, TagResource},
 };
 use funaya_registry::{Mutability, NewRepository, Repository};
-use funaya_types::Registry;
+use funaya_types::{Registry, Wildcard};
 use funaya_wire::{
     EpochSeconds,
     ecr::{
         self, CreateRepositoryRequest, CreateRepositoryResponse, DeleteRepositoryRequest, DeleteRepositoryResponse,
         DescribeRepositoriesRequest, DescribeRepositoriesResponse, EncryptionConfiguration, EncryptionType,
         ImageScanningConfiguration, ImageTagMutability, ImageTagMutabilityExclusionFilter,
-        PutImageTagMutabilityRequest, PutImageTagMutabilityResponse,
+        ImageTagMutabilityExclusionFilterType, PutImageTagMutabilityRequest, PutImageTagMutabilityResponse,
     },
 };
 
@@ -26,6 +26,9 @@ use crate::{
     ops::tags::{pairs, resource_tags},
     paging::{self, Paging},
 };
+
+/// Most `*` of a tag filter. Source: ECR user guide, "Image tag mutability".
+const FILTER_STARS_MAX: usize = 2;
 
 /// API-05
 pub(crate) async fn create(door: &Door, visit: &Visit) -> Result<Bytes, Fail> {
@@ -100,36 +103,42 @@ pub(crate) async fn put_tag_mutability(door: &Door, visit: &Visit) -> Result<Byt
     let permit: Permit<PutImageTagMutability> = door.permit(visit, &registry, name).await?;
     let filters = request.image_tag_mutability_exclusion_filters.as_deref();
     let mutability = mutability(request.image_tag_mutability, filters)?;
-    let put = door.hall.put_tag_mutability(&permit, mutability).await;
+    let put = door.hall.put_tag_mutability(&permit, mutability.clone()).await;
     door.checked(&permit, put).await?;
     Ok(json(&PutImageTagMutabilityResponse {
         registry_id: Some(registry.account.to_string()),
         repository_name: Some(request.repository_name),
-        image_tag_mutability: Some(mutability_shape(mutability)),
-        ..Default::default()
+        image_tag_mutability: mutability_shape(&mutability),
+        image_tag_mutability_exclusion_filters: filter_shapes(&mutability),
     }))
 }
 
-/// Later values are refused, never silently taken (IMG-85, API-81).
+/// A setting and its exclusion filters must go together (IMG-85).
 fn mutability(
     value: ImageTagMutability,
     filters: Option<&[ImageTagMutabilityExclusionFilter]>,
 ) -> Result<Mutability, Fail> {
-    if filters.is_some() {
-        return Err(Fail::parameter("imageTagMutabilityExclusionFilters", "This feature is disabled"));
+    let filters: Vec<Wildcard> =
+        filters.into_iter().flatten().map(|filter| Wildcard::new(filter.filter.as_str())).collect();
+    if let Some(filter) = filters.iter().find(|filter| filter.stars() > FILTER_STARS_MAX) {
+        let text = format!("the filter '{filter}' has more than {FILTER_STARS_MAX} wildcards");
+        return Err(Fail::parameter("imageTagMutabilityExclusionFilters", &text));
     }
-    match value {
-        ImageTagMutability::Mutable => Ok(Mutability::Mutable),
-        ImageTagMutability::Immutable => Ok(Mutability::Immutable),
-        _ => Err(Fail::parameter("imageTagMutability", "must satisfy enum value set: [MUTABLE, IMMUTABLE]")),
-    }
+    let text = "must be given with a setting WITH_EXCLUSION, and only with one";
+    Mutability::new(value.as_str(), filters).ok_or_else(|| Fail::parameter("imageTagMutabilityExclusionFilters", text))
 }
 
-fn mutability_shape(mutability: Mutability) -> ImageTagMutability {
-    match mutability {
-        Mutability::Mutable => ImageTagMutability::Mutable,
-        Mutability::Immutable => ImageTagMutability::Immutable,
-    }
+fn mutability_shape(mutability: &Mutability) -> Option<ImageTagMutability> {
+    ImageTagMutability::parse(mutability.as_str())
+}
+
+fn filter_shapes(mutability: &Mutability) -> Option<Vec<ImageTagMutabilityExclusionFilter>> {
+    let shape = |filter: &Wildcard| ImageTagMutabilityExclusionFilter {
+        filter_type: ImageTagMutabilityExclusionFilterType::Wildcard,
+        filter: filter.to_string(),
+    };
+    let shapes: Vec<_> = mutability.filters().iter().map(shape).collect();
+    (!shapes.is_empty()).then_some(shapes)
 }
 
 /// Only what is really done is accepted: `AES256`, which every layer gets (REPO-15).
@@ -151,12 +160,12 @@ fn shape(door: &Door, registry: &Registry, repository: &Repository) -> ecr::Repo
         repository_name: Some(repository.name.to_string()),
         repository_uri: Some(door.hall.endpoints().repository_uri(registry, &repository.name)),
         created_at: Some(EpochSeconds(repository.created_at.epoch_seconds())),
-        image_tag_mutability: Some(mutability_shape(repository.mutability)),
+        image_tag_mutability: mutability_shape(&repository.mutability),
+        image_tag_mutability_exclusion_filters: filter_shapes(&repository.mutability),
         image_scanning_configuration: Some(ImageScanningConfiguration { scan_on_push: Some(repository.scan_on_push) }),
         encryption_configuration: Some(EncryptionConfiguration {
             encryption_type: EncryptionType::Aes256,
             kms_key: None,
         }),
-        ..Default::default()
     }
 }

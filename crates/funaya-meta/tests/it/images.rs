@@ -1,7 +1,7 @@
 //! Pushing images.
 
-use funaya_ports::meta::{DeleteOutcome, Mutability, Refusal};
-use funaya_types::Reference;
+use funaya_ports::meta::{DeleteOutcome, Refusal};
+use funaya_types::{Mutability, Reference};
 
 use crate::world::{LAYER, MANIFEST, SECOND, World, digest, name, refused, size_of, tag};
 

@@ -11,10 +11,10 @@ use std::{
 
 use funaya_ports::{
     StoreError,
-    meta::{AdvanceUpload, DeleteOutcome, Error, Mutability, Refusal, Result},
+    meta::{AdvanceUpload, DeleteOutcome, Error, Refusal, Result},
 };
 use funaya_testkit::SeededRandom;
-use funaya_types::{Digest, StorageKey};
+use funaya_types::{Digest, Mutability, StorageKey};
 use tokio::sync::RwLock;
 
 use crate::world::{HOUR, World, digest, name, size_of, tag, target};

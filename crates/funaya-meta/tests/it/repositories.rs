@@ -1,7 +1,7 @@
 //! Repositories and their labels.
 
-use funaya_ports::meta::{MetaStore as _, Mutability, Refusal};
-use funaya_types::{Reference, ResourceTag};
+use funaya_ports::meta::{MetaStore as _, Refusal};
+use funaya_types::{Mutability, Reference, ResourceTag};
 
 use crate::world::{World, digest, name, refused, registry, tag};
 

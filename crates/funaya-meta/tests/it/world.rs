@@ -10,12 +10,13 @@ use funaya_ports::{
     identity::IdentityStore,
     meta::{
         Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome, DeleteRepository,
-        DeleteTarget, Error, Image, Layer, MetaStore, Mount, Mutability, PutImage, Refusal, Repository, Result, Spans,
-        Upload,
+        DeleteTarget, Error, Image, Layer, MetaStore, Mount, PutImage, Refusal, Repository, Result, Spans, Upload,
     },
 };
 use funaya_testkit::{Database, SeededRandom, TestClock, start_postgres};
-use funaya_types::{Algorithm, Digest, ImageTag, Reference, Registry, RepositoryName, StorageKey, Timestamp};
+use funaya_types::{
+    Algorithm, Digest, ImageTag, Mutability, Reference, Registry, RepositoryName, StorageKey, Timestamp,
+};
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const SECOND: Duration = Duration::from_secs(1);

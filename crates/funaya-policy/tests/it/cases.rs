@@ -1,4 +1,10 @@
 //! The corpus in `tests/cases`: what is allowed and what is not, each case by a requirement's id.
+//!
+//! A file has `documents`, which cases name, and `groups`. A group names its requirements (`spec`) and gives what its
+//! cases share; a case overrides members of it, within `policies` and `context` one by one. See [`Scene::read`] for
+//! the members; principals are those of `world::principal`, resources belong to 111122223333 unless `owner` says
+//! otherwise, and names of managed policies are documents too. `expect` is `allowed`, `deny <type>` for an explicit
+//! deny by a policy of that type, or `lack <type>` if one of that type would have had to allow.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

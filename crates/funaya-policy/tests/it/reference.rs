@@ -49,7 +49,7 @@ pub fn decide(request: &Plain, documents: &Documents) -> Outcome {
     // Everything that denies, in order.
     let mut denies: Vec<PolicyType> = Vec::new();
     let mut look = |policy_type, document: &Value, part| {
-        if applying(request, document, part, "Deny", bindings).iter().any(|_| true) {
+        if !applying(request, document, part, "Deny", bindings).is_empty() {
             denies.push(policy_type);
         }
     };
@@ -125,6 +125,7 @@ fn applying(
     bindings: Option<&BTreeMap<String, String>>,
 ) -> Vec<&'static str> {
     let variables = document["Version"] == "2012-10-17";
+    let bindings = bindings.filter(|_| part == Part::Resource);
     let statements = match &document["Statement"] {
         Value::Array(list) => list.clone(),
         one => vec![one.clone()],

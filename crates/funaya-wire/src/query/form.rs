@@ -57,6 +57,11 @@ impl Form {
         self.pairs.get(name).map(String::as_str)
     }
 
+    /// All names and values, in the order of the names.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// What follows this prefix in the names that begin with it, in the order of the names.
     pub(crate) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let from = self.pairs.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));

@@ -6,6 +6,7 @@ mod audit;
 mod damage;
 mod http;
 mod identity;
+mod lifecycle;
 mod process;
 mod quotas;
 mod routes;
