@@ -84,6 +84,11 @@ impl Client {
         Ok(other)
     }
 
+    /// A client of the same server that shows this `Authorization` to the registry API; empty: none.
+    pub fn showing(&self, authorization: &str) -> Self {
+        Self { authorization: authorization.into(), ..self.clone() }
+    }
+
     /// Signs in with a key. Without the right to get a registry token it has none.
     pub fn with_key(url: &str, region: &str, key: Key) -> Result<Self, Gone> {
         let agent: Agent = Agent::config_builder()
@@ -114,8 +119,10 @@ impl Client {
     /// A request of the registry API; `path` may be a whole URL.
     pub fn registry(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, Gone> {
         let url = if path.starts_with("http") { path.into() } else { format!("{}{path}", self.url) };
-        let mut request =
-            ureq::http::Request::builder().method(method).uri(url).header("Authorization", &self.authorization);
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        if !self.authorization.is_empty() {
+            request = request.header("Authorization", &self.authorization);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -215,6 +215,7 @@ pub mod iam {
             RemoveRoleFromInstanceProfile(Resources) writes;
             DeleteInstanceProfile(Resources) writes;
             CreateServiceLinkedRole(Resources) writes;
+            PassRole(Resources) reads;
             CreatePolicy(Resources) writes;
             GetPolicy(Resources) reads;
             ListPolicies(Resources) reads;
