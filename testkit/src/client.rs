@@ -20,6 +20,9 @@ use crate::server::{ACCESS_KEY, REGION, SECRET_KEY};
 #[derive(Debug)]
 pub struct Gone;
 
+/// The type of forms.
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+
 /// A client of one server.
 #[derive(Clone)]
 pub struct Client {
@@ -151,11 +154,32 @@ impl Client {
             let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
             body.push_str(&format!("&{name}={value}"));
         }
-        let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
-        self.signed(service, if service == "iam" { "us-east-1" } else { &self.region }, &form, &body)
+        self.form(service, &body)
+    }
+
+    /// A call of IAM or STS by a form that need not be well made.
+    pub fn form(&self, service: &str, form: &str) -> Result<Answer, Gone> {
+        self.signed(service, self.region_of(service), &[("content-type", FORM)], form)
+    }
+
+    /// The headers that such a form is signed with.
+    pub fn form_headers(&self, service: &str, form: &str) -> Vec<(String, String)> {
+        self.headers(service, self.region_of(service), &[("content-type", FORM)], form)
+    }
+
+    fn region_of(&self, service: &str) -> &str {
+        if service == "iam" { "us-east-1" } else { &self.region }
     }
 
     fn signed(&self, service: &str, region: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer, Gone> {
+        let mut request = ureq::http::Request::builder().method("POST").uri(format!("{}/", self.url));
+        for (name, value) in self.headers(service, region, headers, body) {
+            request = request.header(name, value);
+        }
+        self.run(request, body.as_bytes())
+    }
+
+    fn headers(&self, service: &str, region: &str, headers: &[(&str, &str)], body: &str) -> Vec<(String, String)> {
         let host = self.url.split_once("://").map_or("", |(_, host)| host);
         let mut covered = vec![("host", host.as_bytes())];
         covered.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
@@ -173,14 +197,8 @@ impl Client {
             Encoding::Twice,
             now,
         );
-        let mut request = ureq::http::Request::builder().method("POST").uri(format!("{}/", self.url));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        for (name, value) in &signed {
-            request = request.header(*name, value);
-        }
-        self.run(request, body.as_bytes())
+        let given = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        given.chain(signed.into_iter().map(|(name, value)| (name.to_string(), value.to_string()))).collect()
     }
 
     /// Moves the server's test clock, and this client's with it.

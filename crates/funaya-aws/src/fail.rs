@@ -190,6 +190,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::PreviewInProgress(_)
         | Error::NoPreview(_)
         | Error::PreviewOutdated
+        | Error::NothingDeleted(_)
         | Error::BodyCut
         | Error::BodyLength { .. } => StatusCode::BAD_REQUEST,
     }

@@ -13,6 +13,8 @@ use funaya_gate::{
 };
 use funaya_wire::ecr::Operation;
 
+use crate::query::iam;
+
 /// The actions of a built operation; `None`: known, but answered with an honest error (API-72).
 pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
     Some(match operation {
@@ -79,7 +81,7 @@ pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
 
 /// The table of operations and actions as text, one line each: a golden file checks it.
 pub fn route_table() -> String {
-    Operation::ALL
+    let ecr: String = Operation::ALL
         .iter()
         .map(|operation| {
             let cell = match actions(*operation) {
@@ -88,5 +90,6 @@ pub fn route_table() -> String {
             };
             format!("| `{}` | {cell} |\n", operation.name())
         })
-        .collect()
+        .collect();
+    format!("{ecr}\n## IAM API\n\n| Operation | Actions |\n| --- | --- |\n{}", iam::table())
 }

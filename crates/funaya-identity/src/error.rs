@@ -73,6 +73,24 @@ pub enum Error {
     /// The account has no rules for passwords.
     #[error("The Password Policy with domain name {0} cannot be found.")]
     NoPasswordPolicy(String),
+    /// There is no such MFA device, or not of this user.
+    #[error("VirtualMFADevice with serial number {0} does not exist.")]
+    NoDevice(String),
+    /// There is no such identity provider.
+    #[error("{0}")]
+    NoProvider(String),
+    /// There is such an MFA device.
+    #[error("MFADevice entity at the same path and name already exists.")]
+    DeviceExists,
+    /// Somebody has the MFA device.
+    #[error("MFA Device is already in use.")]
+    DeviceInUse,
+    /// The codes are not those of the device.
+    #[error("Authentication code for device is not valid.")]
+    InvalidCode,
+    /// There is such an identity provider.
+    #[error("{0}")]
+    ProviderExists(String),
     /// The name is taken.
     #[error("{kind} with name {name} already exists.")]
     Exists {

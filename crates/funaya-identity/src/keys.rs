@@ -301,7 +301,7 @@ impl Identities {
         Ok((entity.with(&body), body))
     }
 
-    fn secret(&self) -> Secret {
+    pub(crate) fn secret(&self) -> Secret {
         let mut bytes = [0; SECRET_BYTES];
         self.parts.random.fill(&mut bytes);
         Secret::new(STANDARD_NO_PAD.encode(bytes))

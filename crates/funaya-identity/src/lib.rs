@@ -29,22 +29,34 @@ macro_rules! family {
 }
 
 mod account;
+mod accounts;
 mod attachments;
 mod body;
 mod boundaries;
+mod control;
+mod decisions;
 mod details;
 mod error;
+mod federation;
 mod groups;
 mod inline;
 mod keys;
+mod mfa;
+mod organization;
 mod passwords;
 mod policies;
 mod profiles;
+mod providers;
 mod report;
 mod roles;
+mod row;
+mod saml;
+mod sessions;
 mod shapes;
+mod simulate;
 mod tags;
 mod targets;
+mod totp;
 mod users;
 
 use std::sync::Arc;
@@ -53,25 +65,35 @@ use funaya_gate::{Action, Permit, Sealer};
 use funaya_ports::{
     Random, StoreError,
     identity::{Change, IdentityStore},
-    meta::{self, Refusal},
+    issuers::IssuerKeys,
+    meta::{self, MetaStore, Refusal},
 };
 use funaya_types::AccountId;
 
 pub use account::Root;
+pub use accounts::{Member, NewAccount, Request};
 pub use attachments::{Attached, Attaches, Detaches, Having, ListsAttached, Wanted};
 pub use body::{Body, Held};
 pub use boundaries::{Bounds, Unbounds};
+pub use control::{ControlPolicy, ControlTarget, NewControlPolicy};
 pub use details::{Details, Section};
 pub use error::Error;
+pub use federation::WebIdentity;
 pub use funaya_ports::identity::{Kind, PasswordPolicy, Tag};
 pub use groups::Group;
 pub use inline::{DeletesInline, GetsInline, Holder, Inline, ListsInline, PutsInline};
 pub use keys::{FreshKey, Key, KeyUse, Owner};
+pub use mfa::{Assigned, Device, FreshDevice, Proof};
+pub use organization::{Org, OrganizationError, OrganizationResult, Unit, is_account};
 pub use passwords::{LoginChange, LoginProfile};
 pub use policies::{Filter, NewPolicy, Policy, Version};
 pub use profiles::Profile;
+pub use providers::{Oidc, Saml};
 pub use roles::{NewRole, Role};
+pub use row::Row;
+pub use sessions::{Identified, Issued, Made, SessionError, SessionResult, WantedRole, Wish, federated_arn};
 pub use shapes::User;
+pub use simulate::{Outcome, Simulated, Simulation, SourceKind};
 pub use tags::{GivesTags, ListsTags, TakesTags};
 pub use targets::Thing;
 pub use users::NewUser;
@@ -99,11 +121,25 @@ pub struct Parts {
     pub management: AccountId,
     /// The access key of its root that the settings name.
     pub root_key_id: String,
+    /// Seals the seeds of MFA devices.
+    pub mfa: Sealer,
+    /// Where the reasons of refusals are.
+    pub decisions: Arc<dyn MetaStore>,
+    /// The keys of identity providers.
+    pub issuers: Arc<dyn IssuerKeys>,
+}
+
+/// What is remembered between calls; losing it does no harm.
+#[derive(Default)]
+struct Memory {
+    tries: mfa::Tries,
+    keys: federation::KeyRing,
 }
 
 /// All identities of this installation.
 pub struct Identities {
     parts: Parts,
+    memory: Memory,
 }
 
 /// A page of a list.
@@ -151,7 +187,7 @@ impl PageAt {
 impl Identities {
     /// Opens the hall.
     pub fn new(parts: Parts) -> Self {
-        Self { parts }
+        Self { parts, memory: Memory::default() }
     }
 
     fn store(&self) -> &dyn IdentityStore {

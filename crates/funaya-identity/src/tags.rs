@@ -65,7 +65,8 @@ pub(crate) fn fresh(tags: &[Tag]) -> Result<Vec<Tag>> {
     merged(&[], tags)
 }
 
-fn merged(old: &[Tag], new: &[Tag]) -> Result<Vec<Tag>> {
+/// Labels with others over them.
+pub(crate) fn merged(old: &[Tag], new: &[Tag]) -> Result<Vec<Tag>> {
     let mut all = old.to_vec();
     for (at, (key, value)) in new.iter().enumerate() {
         if key.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED)) {
@@ -81,6 +82,11 @@ fn merged(old: &[Tag], new: &[Tag]) -> Result<Vec<Tag>> {
         }
     }
     if all.len() > TAGS_MAX { Err(Error::TooManyTags) } else { Ok(all) }
+}
+
+/// Labels without some.
+pub(crate) fn without(tags: &[Tag], keys: &[String]) -> Vec<Tag> {
+    tags.iter().filter(|(key, _)| !keys.iter().any(|gone| same(gone, key))).cloned().collect()
 }
 
 /// Keys are told apart without regard to case.

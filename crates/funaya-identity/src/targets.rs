@@ -6,8 +6,9 @@ use funaya_ports::identity::{self as rows, AccessKey, Kind, Relation};
 use funaya_types::AccountId;
 
 use crate::{
-    Identities, Result,
+    Error, Identities, Result,
     body::{Body, Held, arn, held},
+    row,
 };
 
 /// Something that IAM's operations are on.
@@ -31,6 +32,14 @@ pub enum Thing<'a> {
     New(&'static str, &'a str, &'a str),
     /// The owner of an access key.
     OwnerOf(&'a str),
+    /// An MFA device, by its serial number.
+    Device(&'a str),
+    /// An OpenID Connect provider, by its ARN.
+    Oidc(&'a str),
+    /// A SAML provider, by its ARN.
+    Saml(&'a str),
+    /// Whatever has this ARN; its labels don't count.
+    Arn(&'a str),
 }
 
 impl Identities {
@@ -46,6 +55,13 @@ impl Identities {
             Thing::Policy(arn) => self.policy(account, arn).await,
             Thing::New(noun, path, name) => Ok(Resource::plain(arn(account, noun, path, name))),
             Thing::OwnerOf(key) => self.owner(key).await,
+            Thing::Device(serial) => {
+                let found = self.row::<rows::MfaDevice>(&row::key(account, Kind::MfaDevice, serial)).await?;
+                Ok(by_arn(serial, found.map(|row| row.body.tags)))
+            }
+            Thing::Oidc(arn) => Ok(by_arn(arn, known(self.oidc_by_arn(account, arn).await)?.map(|row| row.body.tags))),
+            Thing::Saml(arn) => Ok(by_arn(arn, known(self.saml_by_arn(account, arn).await)?.map(|row| row.body.tags))),
+            Thing::Arn(arn) => Ok(Resource::plain(arn)),
         }
     }
 
@@ -89,6 +105,19 @@ impl Identities {
         let user = self.store().entity_by_id(&user).await?.map(held::<rows::User>).transpose()?;
         Ok(user.map_or_else(|| Resource::plain("*"), |held| labelled(&held)))
     }
+}
+
+/// What is not there has no labels; what can't be read may have some.
+fn known<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::NoProvider(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn by_arn(arn: &str, tags: Option<Vec<rows::Tag>>) -> Resource {
+    Resource { tags: tags.unwrap_or_default(), ..Resource::plain(arn) }
 }
 
 fn labelled<B: Body>(held: &Held<B>) -> Resource {

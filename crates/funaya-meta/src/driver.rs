@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use crate::{
         Isolation, SqlStore, audit, collect, identity, images, layers, lifecycle, migrate, repositories, settings,
-        uploads, verify,
+        undo, uploads, verify,
     };
 
     /// The statements of every module, with the module's name.
@@ -338,6 +338,7 @@ mod tests {
             ("lifecycle", lifecycle::sql::ALL),
             ("repositories", repositories::sql::ALL),
             ("settings", settings::sql::ALL),
+            ("undo", undo::sql::ALL),
             ("uploads", uploads::sql::ALL),
             ("verify", verify::sql::ALL),
         ];

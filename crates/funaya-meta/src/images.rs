@@ -362,6 +362,42 @@ async fn set_tag(
     Ok(true)
 }
 
+/// Sets a tag that names nothing; false if it names something.
+pub(crate) async fn tag_if_free(
+    tx: &mut Tx,
+    rid: i64,
+    repo_id: i64,
+    tag: &ImageTag,
+    man_id: i64,
+    now: Timestamp,
+) -> Result<bool> {
+    let [rid, repo_id, man_id, at] = [rid, repo_id, man_id, now.micros()].map(Val::Int);
+    if tx.exec(&sql::TAG_ADD, &[rid, repo_id, tag.as_str().into(), man_id, at]).await? == 0 {
+        return Ok(false);
+    }
+    tx.exec(&sql::TAG_EVENT, &[rid, repo_id, tag.as_str().into(), at, man_id]).await?;
+    Ok(true)
+}
+
+/// Sets a tag whatever it names now, and whatever the repository says of moving tags.
+pub(crate) async fn set_tag_freely(
+    tx: &mut Tx,
+    rid: i64,
+    repo_id: i64,
+    tag: &ImageTag,
+    man_id: i64,
+    now: Timestamp,
+) -> Result<()> {
+    if tag_if_free(tx, rid, repo_id, tag, man_id, now).await? {
+        return Ok(());
+    }
+    let [rid, repo_id, man_id, at] = [rid, repo_id, man_id, now.micros()].map(Val::Int);
+    if tx.exec(&sql::TAG_MOVE, &[rid, repo_id, tag.as_str().into(), man_id, at]).await? == 0 {
+        return Err(changed().into());
+    }
+    tx.exec(&sql::TAG_EVENT, &[rid, repo_id, tag.as_str().into(), at, man_id]).await.map(drop)
+}
+
 pub(crate) async fn delete(tx: &mut Tx, (rid, command): &(i64, DeleteImages)) -> Result<Vec<DeleteOutcome>> {
     // First the repository's row, as a push does: so the two never wait for each other crosswise.
     let found = repositories::lock(tx, *rid, &command.repository).await?;

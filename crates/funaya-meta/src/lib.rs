@@ -19,6 +19,7 @@ mod pg;
 mod repositories;
 mod settings;
 mod store;
+mod undo;
 mod uploads;
 mod verify;
 

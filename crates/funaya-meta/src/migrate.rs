@@ -9,6 +9,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("migrations/0001_start.sql")),
     (2, include_str!("migrations/0002_identity.sql")),
     (3, include_str!("migrations/0003_lifecycle.sql")),
+    (4, include_str!("migrations/0004_undo.sql")),
 ];
 
 pub(crate) mod sql {

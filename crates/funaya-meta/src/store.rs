@@ -21,6 +21,7 @@ use funaya_ports::{
         DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, PutImage, Repository, Result, Spans,
         StoredManifest, Upload,
     },
+    undo::{Deleted, DeletedPlace, RestoreLimits, Restored, UndoStore},
 };
 use funaya_types::{
     AccountId, Digest, ImageTag, Mutability, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp,
@@ -38,7 +39,7 @@ use crate::{
     migrate,
     pg::{Isolation, Pg},
     repositories::{self, Retag, SetMutability},
-    settings,
+    settings, undo,
     uploads::{self, Cancel},
     verify,
 };
@@ -779,6 +780,82 @@ impl LifecycleStore for SqlStore {
                 rows.push((self.rid(&registry).await?, name, digest, at));
             }
             self.write(rows, |rows, tx| Box::pin(lifecycle::note_pulls(tx, rows))).await
+        })
+    }
+}
+
+impl UndoStore for SqlStore {
+    fn deleted<'a>(
+        &'a self,
+        registry: &'a Registry,
+        after: DeletedPlace,
+        now: Timestamp,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<Deleted>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, after, now, limit);
+            self.read(&key, |key, tx| Box::pin(undo::deleted(tx, key))).await
+        })
+    }
+
+    fn restore_image<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        digest: &'a Digest,
+        limits: RestoreLimits,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<Restored>> {
+        Box::pin(async move {
+            let rid = self.rid(registry).await?;
+            let command = undo::RestoreImage { rid, name: name.clone(), digest: *digest, limits, audit };
+            self.write(command, |c, tx| Box::pin(undo::restore_image(tx, c))).await
+        })
+    }
+
+    fn restore_repository<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        now: Timestamp,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<Timestamp>> {
+        Box::pin(async move {
+            let rid = self.rid(registry).await?;
+            let command = undo::RestoreRepository { rid, name: name.clone(), now, audit };
+            self.write_access(command, |c, tx| {
+                Box::pin(async move { Ok((undo::restore_repository(tx, c).await?, identity::move_epoch(tx).await?)) })
+            })
+            .await
+        })
+    }
+
+    fn tag_history<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        tag: &'a ImageTag,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<(Timestamp, Option<Digest>)>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, name.clone(), tag.clone(), limit);
+            self.read(&key, |key, tx| Box::pin(undo::history(tx, key))).await
+        })
+    }
+
+    fn move_tag<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        tag: &'a ImageTag,
+        digest: &'a Digest,
+        now: Timestamp,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let (rid, name, tag) = (self.rid(registry).await?, name.clone(), tag.clone());
+            let command = undo::MoveTag { rid, name, tag, digest: *digest, now, audit };
+            self.write(command, |c, tx| Box::pin(undo::move_tag(tx, c))).await
         })
     }
 }

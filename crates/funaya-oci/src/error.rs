@@ -120,9 +120,11 @@ fn table(error: &Error) -> (StatusCode, &'static str) {
         Error::LayerTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
         Error::BodyCut => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
         Error::BodyLength { .. } => (StatusCode::BAD_REQUEST, "SIZE_INVALID"),
-        Error::NoPolicy(_) | Error::NoRegistryPolicy(_) | Error::NoLifecyclePolicy(_) | Error::NoPreview(_) => {
-            (StatusCode::NOT_FOUND, "NAME_UNKNOWN")
-        }
+        Error::NothingDeleted(_)
+        | Error::NoPolicy(_)
+        | Error::NoRegistryPolicy(_)
+        | Error::NoLifecyclePolicy(_)
+        | Error::NoPreview(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
         Error::BadPolicy(_)
         | Error::LocksOut
         | Error::BadLifecyclePolicy(_)

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod issuers;
 pub mod lifecycle;
 pub mod meta;
+pub mod undo;
 mod world;
 
 use std::{future::Future, pin::Pin};

@@ -47,6 +47,8 @@ pub enum Refusal {
     NoLayer,
     /// An image refers to the layer.
     LayerInUse,
+    /// There is no such thing among what was deleted, or its time has passed.
+    NotDeleted,
     /// An identity is not what it was when the change was decided.
     Changed,
 }

@@ -288,6 +288,13 @@ pub enum Error {
     /// The policy would expire other images than the preview showed.
     #[error("the images that the policy would expire are not those of the preview: start a new one")]
     PreviewOutdated,
+    /// Nothing to bring back.
+    #[error(
+        "nothing of that name was deleted in the repository with name '{}' in the registry with id '{}', or its time \
+         has passed",
+        .0.repository, .0.registry.account
+    )]
+    NothingDeleted(Place),
     /// The stores.
     #[error("{}", store_text(.0))]
     Store(#[from] StoreError),
@@ -340,6 +347,7 @@ impl Error {
             Self::NoLifecyclePolicy(_) => "LifecyclePolicyNotFoundException",
             Self::BadLifecyclePolicy(_) | Self::PreviewOutdated => "InvalidParameterException",
             Self::PreviewInProgress(_) => "LifecyclePolicyPreviewInProgressException",
+            Self::NothingDeleted(_) => "ImageNotFoundException",
             Self::NoPreview(_) => "LifecyclePolicyPreviewNotFoundException",
             Self::NoRegistryPolicy(_) => "RegistryPolicyNotFoundException",
             Self::BadPolicy(_) | Self::LocksOut => "InvalidParameterException",
@@ -418,6 +426,7 @@ impl<'a> Context<'a> {
                 Some(digest) => Error::LayerInUse(digest),
                 None => unexpected(),
             },
+            Refusal::NotDeleted => Error::NothingDeleted(place()),
             Refusal::Changed => unexpected(),
         }
     }

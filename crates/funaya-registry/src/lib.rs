@@ -15,6 +15,7 @@ mod policies;
 mod pulls;
 mod repositories;
 mod shapes;
+mod undo;
 mod upkeep;
 mod uploads;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use funaya_ports::{
     Random, blobs::BlobStore, identity::Directory, lifecycle::LifecycleStore, meta::MetaStore, meta::Spans,
+    undo::UndoStore,
 };
 use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName, Wildcard};
 
@@ -31,6 +33,7 @@ pub use funaya_ports::{
     blobs::StoredBlob,
     lifecycle::{Attached, Due, Preview, PreviewStatus},
     meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Layer, Repository},
+    undo::{Deleted, Restored},
 };
 pub use funaya_types::Mutability;
 pub use images::{Listed, Manifest, NewManifest, Referrer, Referrers, Stored};
@@ -44,6 +47,8 @@ pub use uploads::{Body, BodyError, Part};
 pub struct Parts {
     /// Rows.
     pub meta: Arc<dyn MetaStore>,
+    /// What was deleted.
+    pub undo: Arc<dyn UndoStore>,
     /// Lifecycle policies.
     pub lifecycle: Arc<dyn LifecycleStore>,
     /// Principals, and policies of resources.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{operator, reasons::Replay, serve, settings::Options};
+use crate::{operator, reasons::Replay, restore::Restore, serve, settings::Options};
 
 /// A self-hosted container registry that speaks Amazon ECR.
 #[derive(Parser)]
@@ -36,7 +36,12 @@ pub(crate) enum Command {
     /// Print the audit log, one record a line
     Audit(Options),
     /// Bring back what was deleted
-    Restore(Options),
+    Restore {
+        #[command(subcommand)]
+        what: Restore,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Explain why a call was refused
     Explain {
         /// The decision's id: the header `x-funaya-decision` of the answer
@@ -113,7 +118,7 @@ impl Command {
             Self::Scrub(options) => operator::run(options.resolve()?, operator::Task::Scrub),
             Self::Gc(options) => operator::run(options.resolve()?, operator::Task::Gc),
             Self::Audit(options) => operator::run(options.resolve()?, operator::Task::Audit),
-            Self::Restore(_) => Err("restore is not available in this version".into()),
+            Self::Restore { what, options } => operator::run(options.resolve()?, operator::Task::Restore(what)),
             Self::Explain { id, json, options } => {
                 operator::run(options.resolve()?, operator::Task::Explain { id, json })
             }

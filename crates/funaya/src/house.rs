@@ -6,8 +6,9 @@ use bytes::Bytes;
 use funaya_gate::{AuditLog, AuditWriter, Client, Gate, RootAccessKey, Sealer};
 use funaya_identity::Identities;
 use funaya_oci::Content;
-use funaya_ports::{Clock as _, Random};
+use funaya_ports::{Clock as _, Random, issuers::IssuerKeys};
 use funaya_registry::{Body, Parts, Registries};
+use funaya_remote::{FileIssuers, HttpIssuers};
 use funaya_types::{Endpoints, Registry};
 use http::{HeaderMap, StatusCode, header};
 
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) struct House {
     pub(crate) gate: Arc<Gate>,
     pub(crate) hall: Arc<Registries>,
+    pub(crate) identities: Arc<Identities>,
     oci: funaya_oci::Door,
     aws: funaya_aws::Door,
     clock: Arc<SystemClock>,
@@ -55,6 +57,7 @@ impl House {
         let gate = Arc::new(gate.ok_or(unusable)?);
         let hall = Arc::new(Registries::new(Parts {
             meta: data.meta.clone(),
+            undo: data.undo.clone(),
             lifecycle: data.lifecycle.clone(),
             directory: data.identities.clone(),
             blobs: data.blobs.clone(),
@@ -70,13 +73,17 @@ impl House {
             random: random.clone(),
             management: data.account,
             root_key_id: data.root_access_key.0.clone(),
+            decisions: data.meta.clone(),
+            mfa: Sealer::new(&data.root_key, "MFA devices", random.clone()).ok_or(unusable)?,
+            issuers: issuers(settings)?,
         }));
         let tokens = Sealer::new(&data.root_key, "paging tokens", random).ok_or(unusable)?;
         let house = Self {
             oci: funaya_oci::Door::new(gate.clone(), hall.clone(), settings.redirect),
-            aws: funaya_aws::Door::new(gate.clone(), hall.clone(), identities, tokens),
+            aws: funaya_aws::Door::new(gate.clone(), hall.clone(), identities.clone(), tokens),
             gate,
             hall,
+            identities,
             clock,
             test_clock: settings.test_clock,
             trusted_proxies: settings.trusted_proxies.clone(),
@@ -141,6 +148,14 @@ impl House {
             }
             None => text(StatusCode::BAD_REQUEST, "say ?advance=SECONDS"),
         }
+    }
+}
+
+/// Where keys of identity providers come from: files if there is a setting for them, and then nobody is called.
+fn issuers(settings: &Settings) -> Result<Arc<dyn IssuerKeys>, Failed> {
+    match settings.oidc_jwks.as_slice() {
+        [] => Ok(Arc::new(HttpIssuers::new(settings.oidc_loopback)?)),
+        files => Ok(Arc::new(FileIssuers::new(files))),
     }
 }
 

@@ -9,6 +9,7 @@ mod house;
 mod operator;
 mod proxies;
 mod reasons;
+mod restore;
 mod serve;
 mod settings;
 mod tls;

@@ -13,6 +13,7 @@ use crate::{
     data::{Data, Failed},
     house::House,
     reasons::{self, Replay},
+    restore::{self, Restore},
     serve,
     settings::Settings,
 };
@@ -28,6 +29,7 @@ pub(crate) enum Task {
     Audit,
     Explain { id: String, json: bool },
     Replay(Replay),
+    Restore(Restore),
 }
 
 /// Takes lines of output.
@@ -69,6 +71,7 @@ pub(crate) async fn perform(house: &House, task: Task, lines: Lines) -> ExitCode
         Task::Gc => gc(house, &lines).await,
         Task::Audit => print_audit(house, &lines).await,
         Task::Explain { id, json } => reasons::explain(house, &id, json, &lines).await,
+        Task::Restore(what) => restore::perform(house, &what, &lines).await,
         Task::Replay(replay) => reasons::replay(house, &replay, &lines).await,
     };
     match outcome {

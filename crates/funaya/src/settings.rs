@@ -106,6 +106,13 @@ pub(crate) struct Options {
     #[arg(long, env = "FUNAYA_TRUSTED_PROXIES", value_delimiter = ',')]
     #[serde(deserialize_with = "one_or_more")]
     trusted_proxies: Option<Vec<String>>,
+    /// Files with the keys of identity providers, separated by commas: ISSUER=FILE, or a folder; then none is called
+    #[arg(long, env = "FUNAYA_OIDC_JWKS", value_delimiter = ',', value_name = "ISSUER=FILE")]
+    #[serde(deserialize_with = "one_or_more")]
+    oidc_jwks: Option<Vec<String>>,
+    /// Lets identity providers be on this machine, without TLS too; for tests
+    #[arg(long, env = "FUNAYA_OIDC_LOOPBACK", hide = true)]
+    oidc_loopback: Option<String>,
     /// Lets tests move time; loopback listeners only
     #[arg(long, env = "FUNAYA_TEST_CLOCK", hide = true)]
     test_clock: Option<String>,
@@ -134,6 +141,8 @@ pub(crate) struct Settings {
     pub(crate) spans: Spans,
     pub(crate) images_max: i64,
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) oidc_jwks: Vec<String>,
+    pub(crate) oidc_loopback: bool,
     pub(crate) test_clock: bool,
 }
 
@@ -167,7 +176,8 @@ impl Options {
             fill!(self from file: data, listen, tls_cert, tls_key, account, region, regions, suffix, public_url,
                 root_access_key_id, root_secret_access_key, database, blobs, create_on_push, blob_redirect,
                 root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window,
-                lifecycle_interval, images_per_repository, trusted_proxies, test_clock);
+                lifecycle_interval, images_per_repository, trusted_proxies,
+                oidc_jwks, oidc_loopback, test_clock);
         }
         let spans = self.spans()?;
         let settings = Settings {
@@ -182,6 +192,8 @@ impl Options {
             gc_interval: duration("gc-interval", self.gc_interval.as_deref(), Duration::from_secs(60))?,
             lifecycle_interval: duration("lifecycle-interval", self.lifecycle_interval.as_deref(), DAY)?,
             test_clock: matches!(self.test_clock.as_deref(), Some("1" | "true")),
+            oidc_loopback: matches!(self.oidc_loopback.as_deref(), Some("1" | "true")),
+            oidc_jwks: self.oidc_jwks.clone().unwrap_or_default(),
             spans,
             trusted_proxies: self.trusted_proxies()?,
             images_max: parsed::<u32>("images-per-repository", self.images_per_repository.as_deref())?
@@ -227,11 +239,18 @@ impl Options {
             &mut self.undo_window,
             &mut self.lifecycle_interval,
             &mut self.images_per_repository,
+            &mut self.oidc_loopback,
             &mut self.test_clock,
         ] {
             text.take_if(|text| text.is_empty());
         }
-        for list in [&mut self.listen, &mut self.regions, &mut self.create_on_push, &mut self.trusted_proxies] {
+        for list in [
+            &mut self.listen,
+            &mut self.regions,
+            &mut self.create_on_push,
+            &mut self.trusted_proxies,
+            &mut self.oidc_jwks,
+        ] {
             list.take_if(|list| list.iter().all(String::is_empty));
         }
     }

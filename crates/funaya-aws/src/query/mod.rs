@@ -11,6 +11,7 @@
 mod fault;
 pub(crate) mod iam;
 mod record;
+pub(crate) mod sts;
 mod visit;
 
 use bytes::Bytes;
@@ -73,23 +74,25 @@ impl Api {
     }
 
     /// Whether an operation may be called without a signature.
-    fn is_open(self, _action: &str) -> bool {
+    fn is_open(self, action: &str) -> bool {
         match self {
-            Self::Iam | Self::Sts => false,
+            Self::Iam => false,
+            Self::Sts => sts::is_open(action),
         }
     }
 
     async fn dispatch(self, visit: &Visit<'_>) -> Answered {
         match self {
             Self::Iam => iam::dispatch(visit).await,
-            Self::Sts => Err(unknown(visit.form())),
+            Self::Sts => sts::dispatch(visit).await,
         }
     }
 
     /// An operation without a signature: the service finds out by itself who calls.
-    async fn dispatch_open(self, _door: &Door, form: &Form, _client: &Client) -> Answered {
+    async fn dispatch_open(self, door: &Door, form: &Form, client: &Client) -> Answered {
         match self {
-            Self::Iam | Self::Sts => Err(unknown(form)),
+            Self::Iam => Err(unknown(form)),
+            Self::Sts => sts::dispatch_open(door, form, client).await,
         }
     }
 }
@@ -155,7 +158,7 @@ async fn serve(door: &Door, head: Parts, body: Body, client: &Client, api: &mut 
     let size = body.len();
     let caller = door.sign_in(introduced, head, api.service(), body, client.at).await;
     let caller = caller.map_err(|error| turned(error, api))?;
-    let visit = Visit::new(door, *api, door.gate.call(caller, client), form, size, client.request_id.clone());
+    let visit = Visit::new(door, *api, door.gate.call(caller, client), form, size, client);
     match meant {
         Some(api) => api.dispatch(&visit).await,
         None => Err(unknown(visit.form())),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use funaya_gate::{Action, Call, Operation as Allowed, Permit, Resource, Resources};
+use funaya_gate::{Action, Call, Client, Operation as Allowed, Permit, Resource, Resources};
 use funaya_types::{AccountId, Registry};
 use funaya_wire::query::{Answer, Form, Request};
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub(crate) struct Visit<'a> {
     api: Api,
     form: Form,
     size: usize,
-    request_id: String,
+    client: &'a Client,
     /// Whether the gate has decided about it.
     judged: AtomicBool,
 }
@@ -47,8 +47,8 @@ impl Said {
 }
 
 impl<'a> Visit<'a> {
-    pub(super) fn new(door: &'a Door, api: Api, call: Call, form: Form, size: usize, request_id: String) -> Self {
-        Self { door, call, api, form, size, request_id, judged: AtomicBool::new(false) }
+    pub(super) fn new(door: &'a Door, api: Api, call: Call, form: Form, size: usize, client: &'a Client) -> Self {
+        Self { door, call, api, form, size, client, judged: AtomicBool::new(false) }
     }
 
     pub(crate) fn form(&self) -> &Form {
@@ -72,7 +72,26 @@ impl<'a> Visit<'a> {
         permit.map_err(|denied| fault::denied(&denied, self.api))
     }
 
-    fn parameters(&self) -> Value {
+    /// Whether the caller may do something else that belongs to this call; a refusal is told as this call's own.
+    pub(crate) async fn also<A: Action, B: Action>(&self, permit: &Permit<A>, target: B::Target) -> Result<(), Fail> {
+        let probed = self.door.gate.probe::<B>(&self.call, permit.registry(), target, Value::Null).await;
+        match probed {
+            Ok(_) => Ok(()),
+            Err(denied) => Err(self.ill(permit, fault::denied(&denied, self.api)).await),
+        }
+    }
+
+    /// The client's side of it.
+    pub(crate) fn client(&self) -> &Client {
+        self.client
+    }
+
+    /// Says that the gate has decided, or has nothing to decide: what is wrong may be told.
+    pub(crate) fn judge(&self) {
+        self.judged.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn parameters(&self) -> Value {
         if self.size > RECORDED_MAX { Value::Null } else { record::parameters(&self.form) }
     }
 
@@ -81,7 +100,7 @@ impl<'a> Visit<'a> {
         if A::OPERATION.is_read_only {
             self.door.gate.record_read(permit).await;
         }
-        Ok(answer.to_xml(&self.request_id))
+        Ok(answer.to_xml(&self.client.request_id))
     }
 
     /// A failure of a call that was let in, recorded before it is told (TRAIL-11).

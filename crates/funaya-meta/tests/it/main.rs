@@ -45,5 +45,6 @@ mod model;
 mod paging;
 mod races;
 mod repositories;
+mod undo;
 mod uploads;
 mod world;

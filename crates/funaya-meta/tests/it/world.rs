@@ -12,6 +12,7 @@ use funaya_ports::{
         Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome, DeleteRepository,
         DeleteTarget, Error, Image, Layer, MetaStore, Mount, PutImage, Refusal, Repository, Result, Spans, Upload,
     },
+    undo::UndoStore,
 };
 use funaya_testkit::{Database, SeededRandom, TestClock, start_postgres};
 use funaya_types::{
@@ -27,6 +28,7 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub struct World {
     pub store: Arc<dyn MetaStore>,
     pub identities: Arc<dyn IdentityStore>,
+    pub undo: Arc<dyn UndoStore>,
     pub clock: TestClock,
     pub random: SeededRandom,
     pub registry: Registry,
@@ -57,7 +59,16 @@ impl World {
         let registry = registry("us-east-1");
         let (clock, random) = (TestClock::default(), SeededRandom::new(1));
         let store = Arc::new(store);
-        Self { store: store.clone(), identities: store, clock, random, registry, spans: Spans::default(), _home: home }
+        Self {
+            store: store.clone(),
+            identities: store.clone(),
+            undo: store,
+            clock,
+            random,
+            registry,
+            spans: Spans::default(),
+            _home: home,
+        }
     }
 
     pub fn now(&self) -> Timestamp {

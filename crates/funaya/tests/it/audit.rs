@@ -26,7 +26,7 @@ fn every_call_leaves_a_record() {
     assert_eq!(client.registry("GET", "/v2/nobody/manifests/v1", &[], b"").unwrap().status, 404);
     let input = json!({"repositoryName": "team/web", "registryId": "210987654321"});
     assert_eq!(client.ecr("ListImages", &input).unwrap().0, 400);
-    assert_eq!(client.ecr("PutLifecyclePolicy", &json!({})).unwrap().0, 400);
+    assert_eq!(client.ecr("PutReplicationConfiguration", &json!({})).unwrap().0, 400);
     // ERR-22: what is wrong with a call matters only to who may make it; both are recorded.
     let wrong = json!({"repositoryName": "team/web", "maxResults": 0});
     assert_eq!(client.ecr("DescribeImages", &wrong).unwrap().1["__type"], "InvalidParameterException");
@@ -65,7 +65,7 @@ fn every_call_leaves_a_record() {
     assert_eq!(pulled[0]["requestParameters"]["acceptedMediaTypes"], json!(["a/b", "c/d"]));
     assert_eq!(pulled[0]["responseElements"], Value::Null);
     assert!(pulled.iter().any(|record| record["errorCode"] == "RepositoryNotFoundException"));
-    assert_eq!(named("PutLifecyclePolicy")[0]["errorCode"], "ValidationException");
+    assert_eq!(named("PutReplicationConfiguration")[0]["errorCode"], "ValidationException");
     let mut codes: Vec<&str> =
         named("DescribeImages").iter().map(|record| record["errorCode"].as_str().unwrap()).collect();
     codes.sort_unstable();

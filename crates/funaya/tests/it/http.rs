@@ -212,7 +212,7 @@ fn bad_api_calls_get_aws_errors() {
     check("DescribeRepositories", json!({"repositoryNames": ["nobody"]}), "RepositoryNotFoundException");
     check("DeleteRepository", json!({"repositoryName": "team/web"}), "RepositoryNotEmptyException");
     check("Frobnicate", json!({}), "UnknownOperationException");
-    check("PutLifecyclePolicy", json!({}), "ValidationException");
+    check("PutReplicationConfiguration", json!({}), "ValidationException");
     check("SetRepositoryPolicy", json!({}), "InvalidParameterException");
     unchanged(&house);
 }

@@ -6,10 +6,12 @@ mod access;
 mod audit;
 mod damage;
 mod http;
+mod iam;
 mod identity;
 mod lifecycle;
 mod process;
 mod quotas;
+mod restore;
 mod routes;
 mod uploads;
 

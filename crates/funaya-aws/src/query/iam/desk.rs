@@ -1,6 +1,6 @@
 //! What an operation of IAM needs: its resource for the gate, its pages, its answer.
 
-use funaya_gate::{Action, Operation as Allowed, Permit, Resources};
+use funaya_gate::{Action, Operation as Allowed, Permit, Resources, action::iam};
 use funaya_identity::{Error, Identities, Owner, PageAt, Thing};
 use funaya_types::{Region, Registry};
 use funaya_wire::{
@@ -43,6 +43,16 @@ pub(super) enum On {
     NewRole,
     NewProfile,
     NewPolicy,
+    /// An MFA device, by its serial number.
+    Device,
+    NewDevice,
+    /// An identity provider, by its ARN.
+    Oidc,
+    NewOidc,
+    Saml,
+    NewSaml,
+    /// The user, group or role whose policies are simulated.
+    Source,
 }
 
 /// A call of an operation.
@@ -97,6 +107,16 @@ impl<'a> Desk<'a> {
             On::NewRole => Thing::New("role", path, self.member("RoleName")),
             On::NewProfile => Thing::New("instance-profile", path, self.member("InstanceProfileName")),
             On::NewPolicy => Thing::New("policy", path, self.member("PolicyName")),
+            On::Device => Thing::Device(self.member("SerialNumber")),
+            On::NewDevice => Thing::New("mfa", path, self.member("VirtualMFADeviceName")),
+            On::Oidc => Thing::Oidc(self.member("OpenIDConnectProviderArn")),
+            On::NewOidc => {
+                let url = self.member("Url");
+                Thing::New("oidc-provider", "/", url.split_once("://").map_or(url, |(_, bare)| bare))
+            }
+            On::Saml => Thing::Saml(self.member("SAMLProviderArn")),
+            On::NewSaml => Thing::New("saml-provider", "/", self.member("Name")),
+            On::Source => Thing::Arn(self.member("PolicySourceArn")),
         }
     }
 
@@ -165,6 +185,14 @@ impl<'a> Desk<'a> {
                 | Operation::DeleteUserPermissionsBoundary
                 | Operation::DeleteRolePermissionsBoundary
         )
+    }
+
+    /// Whether the caller may hand this role to EC2 (IAM-91).
+    pub(super) async fn pass_role<A: Action>(&self, permit: &Permit<A>, role: &str) -> Result<(), Fail> {
+        let role = self.hall().resource(self.visit.account(), Thing::Role(role)).await.map_err(fail::of)?;
+        let conditions = vec![("iam:PassedToService", "ec2.amazonaws.com".to_owned())];
+        let target = Said { conditions, ..Said::default() }.of(role);
+        self.visit.also::<A, iam::PassRole>(permit, target).await
     }
 
     /// Tells how a call went.

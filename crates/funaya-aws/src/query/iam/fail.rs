@@ -41,8 +41,13 @@ fn code(error: &Error) -> &'static str {
         | Error::NoLogin(_)
         | Error::NotMember { .. }
         | Error::NoAlias(_)
-        | Error::NoPasswordPolicy(_) => "NoSuchEntity",
+        | Error::NoPasswordPolicy(_)
+        | Error::NoDevice(_)
+        | Error::NoProvider(_) => "NoSuchEntity",
         Error::Exists { .. }
+        | Error::DeviceExists
+        | Error::DeviceInUse
+        | Error::ProviderExists(_)
         | Error::PolicyExists(_)
         | Error::ProfileExists(_)
         | Error::LoginExists(_)
@@ -59,6 +64,7 @@ fn code(error: &Error) -> &'static str {
         Error::ReportMissing => "ReportNotPresent",
         Error::ReportExpired => "ReportExpired",
         Error::Concurrent => "ConcurrentModification",
+        Error::InvalidCode => "InvalidAuthenticationCode",
         Error::Store(_) => "ServiceFailure",
     }
 }

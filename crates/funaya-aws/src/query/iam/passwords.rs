@@ -20,7 +20,9 @@ use crate::fail::Fail;
 fn user(owner: Owner) -> Result<String, Fail> {
     match owner {
         Owner::User(name) => Ok(name),
-        Owner::Root => Err(Fail::new("ValidationError", "Must specify userName when calling with non-User credentials")),
+        Owner::Root => {
+            Err(Fail::new("ValidationError", "Must specify userName when calling with non-User credentials"))
+        }
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) async fn list_of_role(desk: &Desk<'_>) -> Answered {
 pub(super) async fn add_role(desk: &Desk<'_>) -> Answered {
     let request: AddRoleToInstanceProfileRequest = desk.read()?;
     let permit = desk.permit::<actions::AddRoleToInstanceProfile>(Said::default()).await?;
+    desk.pass_role(&permit, &request.role_name).await?;
     let done = desk.hall().add_role(&permit, &request.instance_profile_name, &request.role_name).await;
     desk.tell(&permit, done, |()| AddRoleToInstanceProfileResponse {}).await
 }

@@ -102,7 +102,8 @@ pub(super) fn group(group: Group) -> iam::Group {
 
 pub(super) fn role(role: Role) -> iam::Role {
     let arn = role.held.arn();
-    let last = role.last_use.map(|last| RoleLastUsed { last_used_date: Some(time(last.at)), region: Some(last.region) });
+    let last =
+        role.last_use.map(|last| RoleLastUsed { last_used_date: Some(time(last.at)), region: Some(last.region) });
     let (entity, body) = (role.held.entity, role.held.body);
     iam::Role {
         path: entity.path,

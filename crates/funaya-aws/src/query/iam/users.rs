@@ -44,12 +44,10 @@ pub(super) async fn list(desk: &Desk<'_>) -> Answered {
     let at = desk.page(request.marker.as_deref(), request.max_items)?;
     let permit = desk.permit::<actions::ListUsers>(Said::default()).await?;
     let found = desk.hall().users(&permit, request.path_prefix.as_deref(), &at).await;
-    desk.tell(&permit, found, |page| {
-        ListUsersResponse {
-            is_truncated: Some(page.next.is_some()),
-            marker: desk.marker(page.next),
-            users: page.items.into_iter().map(|held| bare(User { held, boundary: None })).collect(),
-        }
+    desk.tell(&permit, found, |page| ListUsersResponse {
+        is_truncated: Some(page.next.is_some()),
+        marker: desk.marker(page.next),
+        users: page.items.into_iter().map(|held| bare(User { held, boundary: None })).collect(),
     })
     .await
 }

@@ -1,0 +1,424 @@
+//! What policies would say (COMP-083): the same engine that decides, on policies that are given or that somebody has.
+
+use std::collections::BTreeSet;
+
+use funaya_gate::{Permit, action::iam};
+use funaya_policy::{
+    Context, Document, Kind as DocumentKind, Named, Policies, PolicyType, Principal, Request, decide, explain,
+    managed,
+};
+use funaya_ports::identity::{self as rows, Relation};
+use funaya_types::AccountId;
+use serde_json::Value;
+
+pub use funaya_policy::Outcome;
+
+use crate::{Body, Error, Held, Identities, Page, PageAt, Result, account};
+
+/// A policy of a simulation.
+#[derive(Clone, Debug)]
+struct Source {
+    name: String,
+    kind: SourceKind,
+    text: String,
+}
+
+/// Where a policy of a simulation comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A user's own.
+    User,
+    /// A group's.
+    Group,
+    /// A role's.
+    Role,
+    /// A managed policy of AWS.
+    AwsManaged,
+    /// A managed policy of the account.
+    UserManaged,
+    /// On the resource.
+    Resource,
+    /// Given with the request.
+    None,
+}
+
+/// What shall be found out.
+#[derive(Clone, Debug, Default)]
+pub struct Simulation {
+    /// Policies beside those of the principal.
+    pub policies: Vec<String>,
+    /// Permissions boundaries, in place of the principal's.
+    pub boundaries: Vec<String>,
+    /// Actions.
+    pub actions: Vec<String>,
+    /// On what; empty: `*`.
+    pub resources: Vec<String>,
+    /// A policy on the resources.
+    pub resource_policy: Option<String>,
+    /// Whose the resources are, as an ARN.
+    pub resource_owner: Option<String>,
+    /// Who calls, as an ARN.
+    pub caller: Option<String>,
+    /// Condition keys: name, values, whether they are a list.
+    pub context: Vec<(String, Vec<String>, bool)>,
+}
+
+/// What was found out about one action on one resource.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    /// The action.
+    pub action: String,
+    /// The resource.
+    pub resource: String,
+    /// The decision.
+    pub outcome: Outcome,
+    /// The statements that made it: their policies and where those come from.
+    pub matched: Vec<(String, SourceKind)>,
+    /// Condition keys that policies ask for and that were not given.
+    pub missing: Vec<String>,
+    /// Whether the boundaries allow it; `None`: there are none.
+    pub within_boundary: Option<bool>,
+}
+
+/// Policies of a simulation, compiled.
+struct World {
+    principal: Principal,
+    owner: AccountId,
+    context: Context,
+    identity: Vec<(Named, SourceKind)>,
+    boundaries: Vec<Named>,
+    resource: Option<Named>,
+}
+
+impl Identities {
+    /// What given policies would say.
+    pub async fn simulate_custom(
+        &self,
+        permit: &Permit<iam::SimulateCustomPolicy>,
+        simulation: &Simulation,
+        at: &PageAt,
+    ) -> Result<Page<Simulated>> {
+        let account = account(permit);
+        if simulation.resource_policy.is_some() && simulation.caller.is_none() {
+            return Err(Error::InvalidInput("CallerArn is required with ResourcePolicy.".into()));
+        }
+        let arn = simulation.caller.clone().unwrap_or_else(|| format!("arn:aws:iam::{account}:user/simulated"));
+        let world = World::new(account, principal(&arn, "")?, Vec::new(), None, Context::new(), simulation)?;
+        Ok(world.page(simulation, at))
+    }
+
+    /// What the policies of a user, group or role would say, together with given ones.
+    pub async fn simulate_principal(
+        &self,
+        permit: &Permit<iam::SimulatePrincipalPolicy>,
+        source: &str,
+        simulation: &Simulation,
+        at: &PageAt,
+    ) -> Result<Page<Simulated>> {
+        let account = account(permit);
+        let found = self.sources(account, source).await?;
+        let arn = match (&simulation.caller, source.contains(":group/")) {
+            (Some(caller), _) => caller.clone(),
+            (None, false) => source.to_owned(),
+            (None, true) => format!("arn:aws:iam::{account}:user/simulated"),
+        };
+        let principal = principal(&arn, &found.id)?;
+        let mut context = Context::new();
+        if !source.contains(":group/") {
+            principal.context_keys(&mut context);
+        }
+        let world = World::new(account, principal, found.policies, found.boundary, context, simulation)?;
+        Ok(world.page(simulation, at))
+    }
+
+    /// Condition keys that given policies ask for.
+    pub fn context_keys(
+        &self,
+        _: &Permit<iam::GetContextKeysForCustomPolicy>,
+        policies: &[String],
+    ) -> Result<Vec<String>> {
+        keys_of(policies.iter().map(String::as_str))
+    }
+
+    /// Condition keys that the policies of a user, group or role ask for, together with given ones.
+    pub async fn principal_context_keys(
+        &self,
+        permit: &Permit<iam::GetContextKeysForPrincipalPolicy>,
+        source: &str,
+        policies: &[String],
+    ) -> Result<Vec<String>> {
+        let found = self.sources(account(permit), source).await?;
+        let own = found.policies.iter().map(|source| source.text.as_str());
+        keys_of(own.chain(policies.iter().map(String::as_str)))
+    }
+
+    async fn sources(&self, account: AccountId, arn: &str) -> Result<Found> {
+        let unusable = || Error::InvalidInput(format!("Invalid PolicySourceArn: {arn}"));
+        let rest = arn.strip_prefix(&format!("arn:aws:iam::{account}:")).ok_or_else(unusable)?;
+        let (noun, path) = rest.split_once('/').ok_or_else(unusable)?;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        match noun {
+            "user" => self.sources_of_user(account, name).await,
+            "group" => {
+                let held = self.get::<rows::Group>(account, name).await?;
+                let policies = self.own(account, &held, &held.body.inline, SourceKind::Group).await?;
+                Ok(Found { id: held.entity.id, policies, boundary: None })
+            }
+            "role" => {
+                let held = self.get::<rows::Role>(account, name).await?;
+                let policies = self.own(account, &held, &held.body.inline, SourceKind::Role).await?;
+                let boundary = self.boundary_text(account, held.id()).await?;
+                Ok(Found { id: held.entity.id, policies, boundary })
+            }
+            _ => Err(unusable()),
+        }
+    }
+
+    async fn sources_of_user(&self, account: AccountId, name: &str) -> Result<Found> {
+        let held = self.get::<rows::User>(account, name).await?;
+        let mut policies = self.own(account, &held, &held.body.inline, SourceKind::User).await?;
+        for id in self.store().links_from(&account, Relation::MemberOf, held.id()).await? {
+            if let Some(group) = self.by_id::<rows::Group>(&id).await? {
+                policies.extend(self.own(account, &group, &group.body.inline, SourceKind::Group).await?);
+            }
+        }
+        let boundary = self.boundary_text(account, held.id()).await?;
+        Ok(Found { id: held.entity.id, policies, boundary })
+    }
+
+    /// Inline and attached policies.
+    async fn own<B: Body>(
+        &self,
+        account: AccountId,
+        held: &Held<B>,
+        inline: &std::collections::BTreeMap<String, String>,
+        kind: SourceKind,
+    ) -> Result<Vec<Source>> {
+        let named = |(name, text): (&String, &String)| Source { name: name.clone(), kind, text: text.clone() };
+        let mut policies: Vec<Source> = inline.iter().map(named).collect();
+        for arn in self.store().links_from(&account, Relation::Attached, held.id()).await? {
+            policies.extend(self.managed_source(account, &arn).await?);
+        }
+        Ok(policies)
+    }
+
+    async fn managed_source(&self, account: AccountId, arn: &str) -> Result<Option<Source>> {
+        let name = arn.rsplit('/').next().unwrap_or(arn).to_owned();
+        if let Some(policy) = managed::by_arn(arn) {
+            return Ok(Some(Source { name, kind: SourceKind::AwsManaged, text: policy.document.to_owned() }));
+        }
+        let found = self.policy_by_arn(account, arn).await?;
+        let text = found.and_then(|held| held.body.document().map(str::to_owned));
+        Ok(text.map(|text| Source { name, kind: SourceKind::UserManaged, text }))
+    }
+
+    async fn boundary_text(&self, account: AccountId, id: &str) -> Result<Option<String>> {
+        match self.boundary(account, id).await? {
+            Some(arn) => Ok(self.managed_source(account, &arn).await?.map(|source| source.text)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What a user, group or role has.
+struct Found {
+    id: String,
+    policies: Vec<Source>,
+    boundary: Option<String>,
+}
+
+impl World {
+    fn new(
+        account: AccountId,
+        principal: Principal,
+        own: Vec<Source>,
+        boundary: Option<String>,
+        mut context: Context,
+        simulation: &Simulation,
+    ) -> Result<Self> {
+        for (key, values, several) in &simulation.context {
+            match values.as_slice() {
+                [one] if !several => context.set(key, one),
+                values => context.set_all(key, &values.iter().map(String::as_str).collect::<Vec<_>>()),
+            }
+        }
+        let given = (1..).zip(&simulation.policies).map(|(number, text)| Source {
+            name: format!("PolicyInputList.{number}"),
+            kind: SourceKind::None,
+            text: text.clone(),
+        });
+        let mut identity = Vec::new();
+        for source in own.into_iter().chain(given) {
+            let kind = source.kind;
+            identity.push((compiled(source.name, &source.text, PolicyType::Identity, DocumentKind::Identity)?, kind));
+        }
+        let texts = if simulation.boundaries.is_empty() { boundary.into_iter().collect() } else { simulation.boundaries.clone() };
+        let mut boundaries = Vec::new();
+        for (number, text) in (1..).zip(&texts) {
+            let name = format!("PermissionsBoundaryPolicyInputList.{number}");
+            boundaries.push(compiled(name, text, PolicyType::Boundary, DocumentKind::Boundary)?);
+        }
+        let resource = simulation.resource_policy.as_deref().map(resource_policy).transpose()?;
+        let owner = simulation.resource_owner.as_deref().map(account_of).transpose()?.unwrap_or(account);
+        Ok(Self { principal, owner, context, identity, boundaries, resource })
+    }
+
+    fn page(&self, simulation: &Simulation, at: &PageAt) -> Page<Simulated> {
+        let any = ["*".to_owned()];
+        let resources = if simulation.resources.is_empty() { &any[..] } else { &simulation.resources };
+        let pairs = simulation.actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource)));
+        let all: Vec<(usize, Simulated)> =
+            pairs.enumerate().map(|(number, (action, resource))| (number, self.simulate(action, resource))).collect();
+        let page = at.of_all(all, |(number, _)| format!("{number:08}"));
+        Page { items: page.items.into_iter().map(|(_, simulated)| simulated).collect(), next: page.next }
+    }
+
+    fn simulate(&self, action: &str, resource: &str) -> Simulated {
+        let request = Request {
+            principal: &self.principal,
+            action,
+            resource,
+            resource_account: Some(self.owner),
+            context: &self.context,
+        };
+        let identity: Vec<&Named> = self.identity.iter().map(|(named, _)| named).collect();
+        let policies = Policies {
+            identity: &identity,
+            boundary: self.boundaries.first(),
+            resource: self.resource.as_ref(),
+            ..Policies::default()
+        };
+        let explained = explain(&request, &policies);
+        let matched = explained.deciding.iter().map(|statement| {
+            let name = statement.policy.as_str();
+            let known = self.identity.iter().find(|(named, _)| named.name.as_str() == name).map(|(_, kind)| *kind);
+            let kind = if statement.policy_type == PolicyType::Resource { Some(SourceKind::Resource) } else { known };
+            (name.to_owned(), kind.unwrap_or(SourceKind::None))
+        });
+        Simulated {
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            outcome: explained.outcome,
+            matched: matched.collect(),
+            missing: explained.missing_context_keys,
+            within_boundary: self.boundaries.first().map(|boundary| {
+                // Asked as if it were all that the caller has.
+                let alone = Policies { identity: &[boundary], ..Policies::default() };
+                let own = Request { resource_account: self.principal.account(), ..request };
+                decide(&own, &alone).is_allowed()
+            }),
+        }
+    }
+}
+
+fn compiled(name: String, text: &str, policy_type: PolicyType, kind: DocumentKind) -> Result<Named> {
+    let document = Document::parse_within(text, kind, usize::MAX);
+    let document = document.map_err(|fault| Error::InvalidInput(format!("{name}: {}", fault.text())))?;
+    Ok(Named { name: name.into(), policy_type, document })
+}
+
+/// On a repository, or with `Resource` as others have it.
+fn resource_policy(text: &str) -> Result<Named> {
+    let name = || "ResourcePolicy".to_owned();
+    compiled(name(), text, PolicyType::Resource, DocumentKind::Repository)
+        .or_else(|_| compiled(name(), text, PolicyType::Resource, DocumentKind::Key))
+}
+
+fn account_of(arn: &str) -> Result<AccountId> {
+    let account = arn.split(':').nth(4).unwrap_or(arn);
+    account.parse().map_err(|_| Error::InvalidInput(format!("Invalid ARN: {arn}")))
+}
+
+/// The principal that an ARN names. `id`: its unique id, if it is known.
+fn principal(arn: &str, id: &str) -> Result<Principal> {
+    let account = account_of(arn)?;
+    let rest = arn.splitn(6, ':').nth(5).unwrap_or_default();
+    let name = rest.rsplit('/').next().unwrap_or_default();
+    match rest.split('/').next().unwrap_or_default() {
+        "root" => Ok(Principal::Root { account }),
+        "user" => Ok(Principal::User { account, name: name.into(), arn: arn.into(), id: id.into() }),
+        "role" => Ok(Principal::AssumedRole {
+            account,
+            role_arn: arn.into(),
+            role_id: id.into(),
+            session_name: "simulated".into(),
+            session_arn: format!("arn:aws:sts::{account}:assumed-role/{name}/simulated").into(),
+        }),
+        _ => Err(Error::InvalidInput(format!("Invalid CallerArn: {arn}"))),
+    }
+}
+
+/// The condition keys of documents, each once, sorted: those of `Condition` blocks, and those of variables.
+fn keys_of<'a>(documents: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
+    let mut keys = BTreeSet::new();
+    for text in documents {
+        Document::parse_within(text, DocumentKind::Identity, usize::MAX)
+            .map_err(|fault| Error::InvalidInput(fault.text().to_owned()))?;
+        let document: Value = serde_json::from_str(text).map_err(|_| Error::InvalidInput("Syntax errors in policy.".into()))?;
+        collect(&document, "", &mut keys);
+    }
+    Ok(keys.into_iter().collect())
+}
+
+/// `under`: the member that holds the value.
+fn collect(value: &Value, under: &str, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) if under == "Condition" => {
+            for operator in members.values().filter_map(Value::as_object) {
+                keys.extend(operator.keys().cloned());
+                operator.values().for_each(|wanted| collect(wanted, "", keys));
+            }
+        }
+        Value::Object(members) => members.iter().for_each(|(name, value)| collect(value, name, keys)),
+        Value::Array(list) => list.iter().for_each(|value| collect(value, under, keys)),
+        Value::String(text) => keys.extend(variables(text)),
+        _ => {}
+    }
+}
+
+/// `aws:username` of `${aws:username}` and of `${aws:username, 'nobody'}`; `${*}` and its like name none.
+fn variables(text: &str) -> impl Iterator<Item = String> {
+    let parts = text.split("${").skip(1).filter_map(|part| part.split('}').next());
+    let names = parts.map(|part| part.split(',').next().unwrap_or(part).trim().to_owned());
+    names.filter(|name| name.contains(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// COMP-083
+    #[test]
+    fn context_keys() {
+        let text = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ecr:*",
+            "Resource": ["arn:aws:ecr:*:*:repository/${aws:username}/*", "arn:aws:ecr:*:*:repository/${*}"],
+            "Condition": {"StringEquals": {"aws:RequestTag/a": "${aws:PrincipalTag/team, 'x'}"},
+                          "Bool": {"aws:MultiFactorAuthPresent": "true"}}}]}"#;
+        let want = ["aws:MultiFactorAuthPresent", "aws:PrincipalTag/team", "aws:RequestTag/a", "aws:username"];
+        assert_eq!(keys_of([text].into_iter()).unwrap(), want);
+        assert!(keys_of(["{}"].into_iter()).is_err());
+    }
+
+    #[test]
+    fn outcomes() {
+        let account: AccountId = "123456789012".parse().unwrap();
+        let allow = r#"{"Statement": {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"}}"#;
+        let deny = r#"{"Statement": {"Effect": "Deny", "Action": "ecr:Delete*", "Resource": "*"}}"#;
+        let narrow = r#"{"Statement": {"Effect": "Allow", "Action": "ecr:Get*", "Resource": "*"}}"#;
+        let simulation = Simulation {
+            policies: vec![allow.into(), deny.into()],
+            boundaries: vec![narrow.into()],
+            actions: ["ecr:GetRepositoryPolicy", "ecr:PutImage", "ecr:DeleteRepository", "iam:GetUser"].map(Into::into).into(),
+            ..Simulation::default()
+        };
+        let alice = principal("arn:aws:iam::123456789012:user/alice", "").unwrap();
+        let world = World::new(account, alice, Vec::new(), None, Context::new(), &simulation).unwrap();
+        let page = world.page(&simulation, &PageAt { after: String::new(), limit: 10 });
+        let seen: Vec<_> = page.items.iter().map(|item| (item.outcome, item.within_boundary)).collect();
+        assert_eq!(seen[0], (Outcome::Allowed, Some(true)));
+        assert_eq!(seen[1], (Outcome::ImplicitDeny { missing: PolicyType::Boundary }, Some(false)));
+        assert_eq!(seen[2], (Outcome::ExplicitDeny { by: PolicyType::Identity }, Some(false)));
+        assert_eq!(seen[3], (Outcome::ImplicitDeny { missing: PolicyType::Identity }, Some(false)));
+        assert_eq!(page.items[2].matched, [("PolicyInputList.2".to_owned(), SourceKind::None)]);
+    }
+}
