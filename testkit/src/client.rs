@@ -201,6 +201,21 @@ impl Client {
         given.chain(signed.into_iter().map(|(name, value)| (name.to_string(), value.to_string()))).collect()
     }
 
+    /// The same client with a clock that is wrong by so much.
+    pub fn wrong_by(&self, seconds: i64) -> Self {
+        let ahead_s = Arc::new(AtomicI64::new(self.ahead_s.load(Ordering::Relaxed) + seconds));
+        Self { ahead_s, ..self.clone() }
+    }
+
+    /// A request to the APIs of AWS without a signature.
+    pub fn unsigned(&self, headers: &[(&str, &str)], body: &str) -> Result<Answer, Gone> {
+        let mut request = ureq::http::Request::builder().method("POST").uri(format!("{}/", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.run(request, body.as_bytes())
+    }
+
     /// Moves the server's test clock, and this client's with it.
     pub fn advance(&self, seconds: i64) -> Result<(), Gone> {
         let moved = self.registry("GET", &format!("/_test/clock?advance={seconds}"), &[], b"")?;

@@ -113,7 +113,7 @@ def server(certificate, tmp_path_factory):
 @pytest.fixture(scope="session")
 def plain(nothing_left, tmp_path_factory):
     """Funaya as `make run` has it: plain HTTP on a port of 127.0.0.1. A push below `auto/` makes the repository."""
-    funaya = Funaya(tmp_path_factory.mktemp("plain") / "data", env={"FUNAYA_CREATE_ON_PUSH": "auto/*"}).start()
+    funaya = Funaya(tmp_path_factory.mktemp("plain") / "data", env={"FUNAYA_CREATE_ON_PUSH": "auto/*", "FUNAYA_OIDC_LOOPBACK": "1"}).start()
     yield funaya
     try:
         funaya.stop()

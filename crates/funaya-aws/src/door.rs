@@ -19,7 +19,7 @@ use crate::{
     admit::BUDGET_KIB,
     answer::{self, Response},
     fail::Fail,
-    ops, query, routes,
+    ops, organizations, query, routes,
 };
 
 /// A request as the roof hands it over.
@@ -70,6 +70,9 @@ impl Door {
     pub async fn answer(&self, request: Request) -> Response {
         if query::is_meant(&request.http) {
             return query::answer(self, request).await;
+        }
+        if organizations::is_meant(&request.http) {
+            return organizations::answer(self, request).await;
         }
         let id = request.client.request_id.clone();
         match self.serve(request).await {

@@ -8,6 +8,7 @@ mod answer;
 mod door;
 mod fail;
 mod ops;
+mod organizations;
 mod paging;
 mod query;
 mod routes;

@@ -13,7 +13,10 @@ use funaya_gate::{
 };
 use funaya_wire::ecr::Operation;
 
-use crate::query::iam;
+use crate::{
+    organizations,
+    query::{iam, sts},
+};
 
 /// The actions of a built operation; `None`: known, but answered with an honest error (API-72).
 pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
@@ -91,5 +94,11 @@ pub fn route_table() -> String {
             format!("| `{}` | {cell} |\n", operation.name())
         })
         .collect();
-    format!("{ecr}\n## IAM API\n\n| Operation | Actions |\n| --- | --- |\n{}", iam::table())
+    let table = |name: &str, rows: String| format!("\n## {name} API\n\n| Operation | Actions |\n| --- | --- |\n{rows}");
+    let others = [
+        table("IAM", iam::table()),
+        table("STS", sts::table()),
+        table("Organizations", organizations::table()),
+    ];
+    format!("{ecr}{}", others.concat())
 }

@@ -62,10 +62,11 @@ impl Host {
                 (Ok(account), Ok(region)) => Self::Registry(Registry { account, region }),
                 _ => Self::Plain,
             },
-            ["api", "ecr", region, _, ..] | ["ecr" | "sts" | "organizations", region, _, ..] => {
+            ["api", "ecr", region, _, ..] | ["ecr", region, _, ..] => region.parse().map_or(Self::Plain, Self::Service),
+            // Without a Region, as in `sts.amazonaws.com` and `iam.amazonaws.com`, they are for all of them.
+            ["sts" | "organizations", region, _, ..] if region.contains('-') => {
                 region.parse().map_or(Self::Plain, Self::Service)
             }
-            // `iam.amazonaws.com`, `sts.amazonaws.com` are for all Regions.
             _ => Self::Plain,
         }
     }

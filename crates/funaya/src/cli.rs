@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{operator, reasons::Replay, restore::Restore, serve, settings::Options};
+use crate::{account::Account, operator, reasons::Replay, restore::Restore, serve, settings::Options};
 
 /// A self-hosted container registry that speaks Amazon ECR.
 #[derive(Parser)]
@@ -52,11 +52,51 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// Accounts of the organization
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Try out policies
     #[command(subcommand)]
     Policy(Policy),
     /// Print the version
     Version,
+}
+
+/// What to do with accounts.
+#[derive(Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account, and print its root's access key
+    Create {
+        /// Its name
+        #[arg(long)]
+        name: String,
+        /// Its e-mail address, which no other account has
+        #[arg(long)]
+        email: Option<String>,
+        /// How to print the key
+        #[arg(long, value_enum, default_value = "env")]
+        format: Format,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print all accounts
+    List {
+        /// Print each as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+impl AccountCommand {
+    fn run(self) -> Result<ExitCode, crate::data::Failed> {
+        let (options, task) = match self {
+            Self::Create { name, email, format, options } => (options, Account::Create { name, email, format }),
+            Self::List { json, options } => (options, Account::List { json }),
+        };
+        operator::run(options.resolve()?, operator::Task::Account(task))
+    }
 }
 
 /// What to do with a policy.
@@ -122,6 +162,7 @@ impl Command {
             Self::Explain { id, json, options } => {
                 operator::run(options.resolve()?, operator::Task::Explain { id, json })
             }
+            Self::Account(account) => account.run(),
             Self::Policy(policy) => policy.run(),
             Self::Version => {
                 println!("funaya {}", env!("CARGO_PKG_VERSION"));

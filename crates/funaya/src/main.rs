@@ -1,5 +1,6 @@
 //! The roof: command line, configuration, wiring, workers, shutdown.
 
+mod account;
 mod body;
 mod cli;
 mod control;

@@ -4,10 +4,12 @@ use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use funaya_gate::Gate;
 use funaya_ports::audit;
+use funaya_types::{Registry, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
+    account::{self, Account},
     cli::Format,
     control,
     data::{Data, Failed},
@@ -29,6 +31,7 @@ pub(crate) enum Task {
     Audit,
     Explain { id: String, json: bool },
     Replay(Replay),
+    Account(Account),
     Restore(Restore),
 }
 
@@ -73,6 +76,7 @@ pub(crate) async fn perform(house: &House, task: Task, lines: Lines) -> ExitCode
         Task::Explain { id, json } => reasons::explain(house, &id, json, &lines).await,
         Task::Restore(what) => restore::perform(house, &what, &lines).await,
         Task::Replay(replay) => reasons::replay(house, &replay, &lines).await,
+        Task::Account(task) => account::perform(house, task, &lines).await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -94,7 +98,20 @@ pub(crate) async fn say(lines: &Lines, text: String) {
 
 async fn credentials(house: &House, format: Format, lines: &Lines) -> Outcome {
     let (id, secret) = &house.data.root_access_key;
+    let authorization = registry_authorization(&house.gate);
     let registry = house.gate.default_registry();
+    say(lines, credentials_text(house, registry, (id, secret), format, Some(authorization))).await;
+    Ok(true)
+}
+
+/// A root's access key with all that a client needs to use it. `authorization`: for registry clients.
+pub(crate) fn credentials_text(
+    house: &House,
+    registry: &Registry,
+    (id, secret): (&str, &Secret),
+    format: Format,
+    authorization: Option<String>,
+) -> String {
     let endpoints = house.hall.endpoints();
     let api = match &endpoints.suffix {
         Some(suffix) => format!("https://api.ecr.{}.{suffix}", registry.region),
@@ -111,7 +128,7 @@ async fn credentials(house: &House, format: Format, lines: &Lines) -> Outcome {
     let [iam, sts, organizations] = others;
     let url = endpoints.registry_url(registry);
     let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
-    let text = match format {
+    match format {
         Format::Env => format!(
             "unset AWS_PROFILE AWS_SESSION_TOKEN\nexport AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY={}\n\
              export AWS_REGION={region}\nexport AWS_DEFAULT_REGION={region}\nexport AWS_ENDPOINT_URL_ECR={api}\n\
@@ -130,12 +147,10 @@ async fn credentials(house: &House, format: Format, lines: &Lines) -> Outcome {
             "region": registry.region.as_str(),
             "endpointUrl": api,
             "registry": host,
-            "registryAuthorization": registry_authorization(&house.gate),
+            "registryAuthorization": authorization,
         })
         .to_string(),
-    };
-    say(lines, text).await;
-    Ok(true)
+    }
 }
 
 /// What a registry client sends as `Authorization: Basic …`, good for twelve hours.

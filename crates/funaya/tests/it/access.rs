@@ -15,30 +15,30 @@ fn example(id: &str) -> Value {
     all[id].clone()
 }
 
-fn iam(client: &Client, parameters: &[(&str, &str)]) -> String {
+pub(crate) fn iam(client: &Client, parameters: &[(&str, &str)]) -> String {
     let answer = client.query("iam", parameters).unwrap();
     assert_eq!(answer.status, 200, "{parameters:?}: {}", answer.text());
     answer.text()
 }
 
-fn element(xml: &str, name: &str) -> String {
+pub(crate) fn element(xml: &str, name: &str) -> String {
     let start = xml.find(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {xml}")) + name.len() + 2;
     let end = start + xml[start..].find(&format!("</{name}>")).unwrap();
     xml[start..end].to_owned()
 }
 
 /// Makes a user without rights and a key for it.
-fn user(house: &House, name: &str) -> Client {
+pub(crate) fn user(house: &House, name: &str) -> Client {
     iam(&house.client, &[("Action", "CreateUser"), ("UserName", name)]);
     house.client.of(key(house, name)).unwrap()
 }
 
-fn key(house: &House, name: &str) -> Key {
+pub(crate) fn key(house: &House, name: &str) -> Key {
     let made = iam(&house.client, &[("Action", "CreateAccessKey"), ("UserName", name)]);
     Key { id: element(&made, "AccessKeyId"), secret: element(&made, "SecretAccessKey"), token: None }
 }
 
-fn put_user_policy(house: &House, name: &str, policy: &Value) {
+pub(crate) fn put_user_policy(house: &House, name: &str, policy: &Value) {
     let text = policy.to_string();
     let parameters =
         [("Action", "PutUserPolicy"), ("UserName", name), ("PolicyName", "test"), ("PolicyDocument", text.as_str())];

@@ -9,6 +9,7 @@ mod http;
 mod iam;
 mod identity;
 mod lifecycle;
+mod matrix;
 mod process;
 mod quotas;
 mod restore;
