@@ -1,17 +1,22 @@
 //! Identities, and what else decides about access.
 
 use funaya_ports::{
-    StoreError,
-    identity::{Change, Entity, EntityKey, EntityPage, Kind, LastUse, Link, Relation, RepositoryAccess},
+    Fut, StoreError,
+    identity::{
+        Change, Directory, Entity, EntityKey, EntityPage, IdentityStore, Kind, LastUse, Link, Relation,
+        RepositoryAccess,
+    },
     meta::{Refusal, Result},
 };
-use funaya_types::{AccountId, RepositoryName, Timestamp};
+use funaya_types::{AccountId, Registry, RepositoryName, Timestamp};
 
 use crate::{
     audit,
     driver::{Row, Tx, Val},
     repositories,
+    store::SqlStore,
 };
+use std::sync::atomic::Ordering;
 
 pub(crate) mod sql {
     crate::driver::statements! {
@@ -49,6 +54,95 @@ pub(crate) mod sql {
         SET_REGISTRY_POLICY = "UPDATE registries SET policy = $2 WHERE rid = $1";
         SET_POLICY = "UPDATE repositories SET policy = $3, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0";
+    }
+}
+
+impl Directory for SqlStore {
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire).unsigned_abs()
+    }
+
+    fn refresh(&self) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let epoch = self.read(&(), |(), tx| Box::pin(epoch(tx))).await?;
+            self.epoch.fetch_max(epoch, Ordering::AcqRel);
+            Ok(())
+        })
+    }
+
+    fn entity<'a>(&'a self, place: &'a EntityKey) -> Fut<'a, Result<Option<Entity>>> {
+        Box::pin(async move { self.read(place, |place, tx| Box::pin(get(tx, place))).await })
+    }
+
+    fn entity_by_id<'a>(&'a self, id: &'a str) -> Fut<'a, Result<Option<Entity>>> {
+        Box::pin(async move { self.read(&id.to_owned(), |id, tx| Box::pin(by_id(tx, id))).await })
+    }
+
+    fn links_from<'a>(
+        &'a self,
+        account: &'a AccountId,
+        relation: Relation,
+        from: &'a str,
+    ) -> Fut<'a, Result<Vec<String>>> {
+        let link = (*account, relation, from.to_owned());
+        Box::pin(async move { self.read(&link, |link, tx| Box::pin(links_from(tx, link))).await })
+    }
+
+    fn repository_access<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+    ) -> Fut<'a, Result<Option<RepositoryAccess>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, name.clone());
+            self.read(&key, |(rid, name), tx| Box::pin(repository(tx, *rid, name))).await
+        })
+    }
+
+    fn registry_policy<'a>(&'a self, registry: &'a Registry) -> Fut<'a, Result<Option<String>>> {
+        Box::pin(async move {
+            let rid = self.rid(registry).await?;
+            self.read(&rid, |rid, tx| Box::pin(registry_policy(tx, *rid))).await
+        })
+    }
+}
+
+impl IdentityStore for SqlStore {
+    fn change(&self, change: Change) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let rid = self.rid(&change.audit.registry).await?;
+            self.write_access((rid, change), |c, tx| Box::pin(async move { Ok(((), self::change(tx, c).await?)) }))
+                .await
+        })
+    }
+
+    fn entities(&self, page: EntityPage) -> Fut<'_, Result<Vec<Entity>>> {
+        Box::pin(async move { self.read(&page, |page, tx| Box::pin(self::page(tx, page))).await })
+    }
+
+    fn entity_count<'a>(&'a self, account: &'a AccountId, kind: Kind) -> Fut<'a, Result<u64>> {
+        let key = (*account, kind);
+        Box::pin(async move { self.read(&key, |(account, kind), tx| Box::pin(count(tx, *account, *kind))).await })
+    }
+
+    fn links_to<'a>(
+        &'a self,
+        account: &'a AccountId,
+        relation: Relation,
+        to: &'a str,
+        after: &'a str,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<String>>> {
+        let holders = (*account, relation, to.to_owned(), after.to_owned(), limit);
+        Box::pin(async move { self.read(&holders, |holders, tx| Box::pin(links_to(tx, holders))).await })
+    }
+
+    fn note_use(&self, uses: Vec<(String, LastUse)>) -> Fut<'_, Result<()>> {
+        Box::pin(async move { self.write(uses, |uses, tx| Box::pin(note_use(tx, uses))).await })
+    }
+
+    fn last_use<'a>(&'a self, id: &'a str) -> Fut<'a, Result<Option<LastUse>>> {
+        Box::pin(async move { self.read(&id.to_owned(), |id, tx| Box::pin(last_use(tx, id))).await })
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use funaya_ports::{
-    lifecycle::{Attached, Candidate, Due, Expire, Expired, Preview, PreviewStatus},
+    Fut,
+    audit::Batch,
+    lifecycle::{Attached, Candidate, Due, Expire, Expired, LifecycleStore, Preview, PreviewStatus},
     meta::{DeleteOutcome, Result},
 };
 use funaya_types::{Digest, Registry, RepositoryName, Timestamp};
@@ -13,6 +15,7 @@ use crate::{
     driver::{Row, Tx, Val, odd},
     images::{self, Burial},
     repositories,
+    store::SqlStore,
 };
 
 pub(crate) mod sql {
@@ -44,6 +47,88 @@ pub(crate) mod sql {
     }
 }
 
+impl LifecycleStore for SqlStore {
+    fn lifecycle<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Option<Attached>>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.read(&place, |place, tx| Box::pin(get(tx, place))).await
+        })
+    }
+
+    fn set_lifecycle<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        text: Option<String>,
+        audit: Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.write(Set { place, text, audit }, |c, tx| Box::pin(set(tx, c))).await
+        })
+    }
+
+    fn due_lifecycles(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<Vec<Due>>> {
+        let key = (before, limit);
+        Box::pin(async move { self.read(&key, |key, tx| Box::pin(due(tx, key))).await })
+    }
+
+    fn note_lifecycle<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        at: Timestamp,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let key = ((self.rid(registry).await?, name.clone()), at);
+            self.write(key, |key, tx| Box::pin(note(tx, key))).await
+        })
+    }
+
+    fn candidates<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Vec<Candidate>>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.read(&place, |place, tx| Box::pin(candidates(tx, place))).await
+        })
+    }
+
+    fn expire(&self, command: Expire) -> Fut<'_, Result<Vec<Expired>>> {
+        Box::pin(async move {
+            let rid = self.rid(&command.registry).await?;
+            self.write((rid, command), |c, tx| Box::pin(expire(tx, c))).await
+        })
+    }
+
+    fn preview<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Option<Preview>>> {
+        Box::pin(async move {
+            let place = (self.rid(registry).await?, name.clone());
+            self.read(&place, |place, tx| Box::pin(preview(tx, place))).await
+        })
+    }
+
+    fn put_preview<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        preview: Preview,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let key = ((self.rid(registry).await?, name.clone()), preview);
+            self.write(key, |key, tx| Box::pin(put_preview(tx, key))).await
+        })
+    }
+
+    fn note_pulls(&self, pulls: Vec<(Registry, RepositoryName, Digest, Timestamp)>) -> Fut<'_, Result<()>> {
+        Box::pin(async move {
+            let mut rows = Vec::with_capacity(pulls.len());
+            for (registry, name, digest, at) in pulls {
+                rows.push((self.rid(&registry).await?, name, digest, at));
+            }
+            self.write(rows, |rows, tx| Box::pin(note_pulls(tx, rows))).await
+        })
+    }
+}
+
 type Place = (i64, RepositoryName);
 
 async fn repository<'a>(tx: &mut Tx, place: &Place) -> Result<[Val<'a>; 2]> {
@@ -66,7 +151,7 @@ pub(crate) async fn get(tx: &mut Tx, place: &Place) -> Result<Option<Attached>> 
 pub(crate) struct Set {
     pub(crate) place: Place,
     pub(crate) text: Option<String>,
-    pub(crate) audit: funaya_ports::audit::Batch,
+    pub(crate) audit: Batch,
 }
 
 pub(crate) async fn set(tx: &mut Tx, command: &Set) -> Result<()> {

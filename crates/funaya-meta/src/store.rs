@@ -12,20 +12,14 @@ use std::{
 use funaya_ports::{
     Fut, audit,
     blobs::StoredBlob,
-    identity::{
-        Change, Directory, Entity, EntityKey, EntityPage, IdentityStore, Kind, LastUse, Relation, RepositoryAccess,
-    },
-    lifecycle::{Attached, Candidate, Due, Expire, Expired, LifecycleStore, Preview},
     meta::{
         AdvanceUpload, Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome,
         DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, PutImage, Repository, Result, Spans,
         StoredManifest, Upload,
     },
-    undo::{Deleted, DeletedPlace, RestoreLimits, Restored, UndoStore},
 };
 use funaya_types::{
-    AccountId, Digest, ImageTag, Mutability, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp,
-    UploadId,
+    Digest, ImageTag, Mutability, Reference, Registry, RepositoryName, ResourceTag, StorageKey, Timestamp, UploadId,
 };
 
 use crate::{
@@ -34,17 +28,16 @@ use crate::{
     identity::{self, SetPolicy},
     images::{self, Page},
     layers::{self, DeleteLayer, Touch},
-    lifecycle,
     lite::Lite,
     migrate,
     pg::{Isolation, Pg},
     repositories::{self, Retag, SetMutability},
-    settings, undo,
+    settings,
     uploads::{self, Cancel},
     verify,
 };
 
-type Work<C, T> = for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, Result<T>>;
+pub(crate) type Work<C, T> = for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, Result<T>>;
 
 /// What the collector does in one transaction on SQLite: each costs a sync of the disk.
 const COLLECTED_TOGETHER: usize = 64;
@@ -60,7 +53,7 @@ pub struct SqlStore {
     /// Row ids of registries: they never change, so replicas may keep them.
     registries: RwLock<HashMap<Registry, i64>>,
     /// The newest epoch of access that is known here.
-    epoch: AtomicI64,
+    pub(crate) epoch: AtomicI64,
 }
 
 impl SqlStore {
@@ -80,7 +73,7 @@ impl SqlStore {
         Self { engine, registries: RwLock::default(), epoch: AtomicI64::new(0) }
     }
 
-    async fn write<C, T>(&self, command: C, work: Work<C, T>) -> Result<T>
+    pub(crate) async fn write<C, T>(&self, command: C, work: Work<C, T>) -> Result<T>
     where
         C: Send + Sync + 'static,
         T: Send + 'static,
@@ -92,7 +85,7 @@ impl SqlStore {
     }
 
     /// A write that matters for access: who is asked next decides by it.
-    async fn write_access<C, T>(&self, command: C, work: Work<C, (T, i64)>) -> Result<T>
+    pub(crate) async fn write_access<C, T>(&self, command: C, work: Work<C, (T, i64)>) -> Result<T>
     where
         C: Send + Sync + 'static,
         T: Send + 'static,
@@ -102,14 +95,14 @@ impl SqlStore {
         Ok(done)
     }
 
-    async fn read<C, T>(&self, command: &C, work: Work<C, T>) -> Result<T> {
+    pub(crate) async fn read<C, T>(&self, command: &C, work: Work<C, T>) -> Result<T> {
         match &self.engine {
             Engine::Lite(lite) => lite.read(command, work),
             Engine::Pg(pg) => pg.read(command, work).await,
         }
     }
 
-    async fn rid(&self, registry: &Registry) -> Result<i64> {
+    pub(crate) async fn rid(&self, registry: &Registry) -> Result<i64> {
         if let Some(rid) = self.registries.read().unwrap_or_else(PoisonError::into_inner).get(registry) {
             return Ok(*rid);
         }
@@ -608,254 +601,5 @@ impl MetaStore for SqlStore {
 
     fn prune_audit(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<u64>> {
         Box::pin(self.write((before, limit), |(before, limit), tx| Box::pin(crate::audit::prune(tx, *before, *limit))))
-    }
-}
-
-impl Directory for SqlStore {
-    fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire).unsigned_abs()
-    }
-
-    fn refresh(&self) -> Fut<'_, Result<()>> {
-        Box::pin(async move {
-            let epoch = self.read(&(), |(), tx| Box::pin(identity::epoch(tx))).await?;
-            self.epoch.fetch_max(epoch, Ordering::AcqRel);
-            Ok(())
-        })
-    }
-
-    fn entity<'a>(&'a self, place: &'a EntityKey) -> Fut<'a, Result<Option<Entity>>> {
-        Box::pin(async move { self.read(place, |place, tx| Box::pin(identity::get(tx, place))).await })
-    }
-
-    fn entity_by_id<'a>(&'a self, id: &'a str) -> Fut<'a, Result<Option<Entity>>> {
-        Box::pin(async move { self.read(&id.to_owned(), |id, tx| Box::pin(identity::by_id(tx, id))).await })
-    }
-
-    fn links_from<'a>(
-        &'a self,
-        account: &'a AccountId,
-        relation: Relation,
-        from: &'a str,
-    ) -> Fut<'a, Result<Vec<String>>> {
-        let link = (*account, relation, from.to_owned());
-        Box::pin(async move { self.read(&link, |link, tx| Box::pin(identity::links_from(tx, link))).await })
-    }
-
-    fn repository_access<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-    ) -> Fut<'a, Result<Option<RepositoryAccess>>> {
-        Box::pin(async move {
-            let key = (self.rid(registry).await?, name.clone());
-            self.read(&key, |(rid, name), tx| Box::pin(identity::repository(tx, *rid, name))).await
-        })
-    }
-
-    fn registry_policy<'a>(&'a self, registry: &'a Registry) -> Fut<'a, Result<Option<String>>> {
-        Box::pin(async move {
-            let rid = self.rid(registry).await?;
-            self.read(&rid, |rid, tx| Box::pin(identity::registry_policy(tx, *rid))).await
-        })
-    }
-}
-
-impl IdentityStore for SqlStore {
-    fn change(&self, change: Change) -> Fut<'_, Result<()>> {
-        Box::pin(async move {
-            let rid = self.rid(&change.audit.registry).await?;
-            self.write_access((rid, change), |c, tx| Box::pin(async move { Ok(((), identity::change(tx, c).await?)) }))
-                .await
-        })
-    }
-
-    fn entities(&self, page: EntityPage) -> Fut<'_, Result<Vec<Entity>>> {
-        Box::pin(async move { self.read(&page, |page, tx| Box::pin(identity::page(tx, page))).await })
-    }
-
-    fn entity_count<'a>(&'a self, account: &'a AccountId, kind: Kind) -> Fut<'a, Result<u64>> {
-        let key = (*account, kind);
-        Box::pin(
-            async move { self.read(&key, |(account, kind), tx| Box::pin(identity::count(tx, *account, *kind))).await },
-        )
-    }
-
-    fn links_to<'a>(
-        &'a self,
-        account: &'a AccountId,
-        relation: Relation,
-        to: &'a str,
-        after: &'a str,
-        limit: u32,
-    ) -> Fut<'a, Result<Vec<String>>> {
-        let holders = (*account, relation, to.to_owned(), after.to_owned(), limit);
-        Box::pin(async move { self.read(&holders, |holders, tx| Box::pin(identity::links_to(tx, holders))).await })
-    }
-
-    fn note_use(&self, uses: Vec<(String, LastUse)>) -> Fut<'_, Result<()>> {
-        Box::pin(async move { self.write(uses, |uses, tx| Box::pin(identity::note_use(tx, uses))).await })
-    }
-
-    fn last_use<'a>(&'a self, id: &'a str) -> Fut<'a, Result<Option<LastUse>>> {
-        Box::pin(async move { self.read(&id.to_owned(), |id, tx| Box::pin(identity::last_use(tx, id))).await })
-    }
-}
-
-impl LifecycleStore for SqlStore {
-    fn lifecycle<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Option<Attached>>> {
-        Box::pin(async move {
-            let place = (self.rid(registry).await?, name.clone());
-            self.read(&place, |place, tx| Box::pin(lifecycle::get(tx, place))).await
-        })
-    }
-
-    fn set_lifecycle<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-        text: Option<String>,
-        audit: audit::Batch,
-    ) -> Fut<'a, Result<()>> {
-        Box::pin(async move {
-            let place = (self.rid(registry).await?, name.clone());
-            self.write(lifecycle::Set { place, text, audit }, |c, tx| Box::pin(lifecycle::set(tx, c))).await
-        })
-    }
-
-    fn due_lifecycles(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<Vec<Due>>> {
-        let key = (before, limit);
-        Box::pin(async move { self.read(&key, |key, tx| Box::pin(lifecycle::due(tx, key))).await })
-    }
-
-    fn note_lifecycle<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-        at: Timestamp,
-    ) -> Fut<'a, Result<()>> {
-        Box::pin(async move {
-            let key = ((self.rid(registry).await?, name.clone()), at);
-            self.write(key, |key, tx| Box::pin(lifecycle::note(tx, key))).await
-        })
-    }
-
-    fn candidates<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Vec<Candidate>>> {
-        Box::pin(async move {
-            let place = (self.rid(registry).await?, name.clone());
-            self.read(&place, |place, tx| Box::pin(lifecycle::candidates(tx, place))).await
-        })
-    }
-
-    fn expire(&self, command: Expire) -> Fut<'_, Result<Vec<Expired>>> {
-        Box::pin(async move {
-            let rid = self.rid(&command.registry).await?;
-            self.write((rid, command), |c, tx| Box::pin(lifecycle::expire(tx, c))).await
-        })
-    }
-
-    fn preview<'a>(&'a self, registry: &'a Registry, name: &'a RepositoryName) -> Fut<'a, Result<Option<Preview>>> {
-        Box::pin(async move {
-            let place = (self.rid(registry).await?, name.clone());
-            self.read(&place, |place, tx| Box::pin(lifecycle::preview(tx, place))).await
-        })
-    }
-
-    fn put_preview<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-        preview: Preview,
-    ) -> Fut<'a, Result<()>> {
-        Box::pin(async move {
-            let key = ((self.rid(registry).await?, name.clone()), preview);
-            self.write(key, |key, tx| Box::pin(lifecycle::put_preview(tx, key))).await
-        })
-    }
-
-    fn note_pulls(&self, pulls: Vec<(Registry, RepositoryName, Digest, Timestamp)>) -> Fut<'_, Result<()>> {
-        Box::pin(async move {
-            let mut rows = Vec::with_capacity(pulls.len());
-            for (registry, name, digest, at) in pulls {
-                rows.push((self.rid(&registry).await?, name, digest, at));
-            }
-            self.write(rows, |rows, tx| Box::pin(lifecycle::note_pulls(tx, rows))).await
-        })
-    }
-}
-
-impl UndoStore for SqlStore {
-    fn deleted<'a>(
-        &'a self,
-        registry: &'a Registry,
-        after: DeletedPlace,
-        now: Timestamp,
-        limit: u32,
-    ) -> Fut<'a, Result<Vec<Deleted>>> {
-        Box::pin(async move {
-            let key = (self.rid(registry).await?, after, now, limit);
-            self.read(&key, |key, tx| Box::pin(undo::deleted(tx, key))).await
-        })
-    }
-
-    fn restore_image<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-        digest: &'a Digest,
-        limits: RestoreLimits,
-        audit: audit::Batch,
-    ) -> Fut<'a, Result<Restored>> {
-        Box::pin(async move {
-            let rid = self.rid(registry).await?;
-            let command = undo::RestoreImage { rid, name: name.clone(), digest: *digest, limits, audit };
-            self.write(command, |c, tx| Box::pin(undo::restore_image(tx, c))).await
-        })
-    }
-
-    fn restore_repository<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-        now: Timestamp,
-        audit: audit::Batch,
-    ) -> Fut<'a, Result<Timestamp>> {
-        Box::pin(async move {
-            let rid = self.rid(registry).await?;
-            let command = undo::RestoreRepository { rid, name: name.clone(), now, audit };
-            self.write_access(command, |c, tx| {
-                Box::pin(async move { Ok((undo::restore_repository(tx, c).await?, identity::move_epoch(tx).await?)) })
-            })
-            .await
-        })
-    }
-
-    fn tag_history<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-        tag: &'a ImageTag,
-        limit: u32,
-    ) -> Fut<'a, Result<Vec<(Timestamp, Option<Digest>)>>> {
-        Box::pin(async move {
-            let key = (self.rid(registry).await?, name.clone(), tag.clone(), limit);
-            self.read(&key, |key, tx| Box::pin(undo::history(tx, key))).await
-        })
-    }
-
-    fn move_tag<'a>(
-        &'a self,
-        registry: &'a Registry,
-        name: &'a RepositoryName,
-        tag: &'a ImageTag,
-        digest: &'a Digest,
-        now: Timestamp,
-        audit: audit::Batch,
-    ) -> Fut<'a, Result<()>> {
-        Box::pin(async move {
-            let (rid, name, tag) = (self.rid(registry).await?, name.clone(), tag.clone());
-            let command = undo::MoveTag { rid, name, tag, digest: *digest, now, audit };
-            self.write(command, |c, tx| Box::pin(undo::move_tag(tx, c))).await
-        })
     }
 }

@@ -1,16 +1,18 @@
 //! Bringing back what was deleted (D6): rows live on until they are purged.
 
 use funaya_ports::{
+    Fut,
     audit::Batch,
     meta::{Refusal, Result},
-    undo::{Deleted, DeletedPlace, RestoreLimits, Restored},
+    undo::{Deleted, DeletedPlace, RestoreLimits, Restored, UndoStore},
 };
-use funaya_types::{Digest, ImageTag, RepositoryName, Timestamp, limits};
+use funaya_types::{Digest, ImageTag, Registry, RepositoryName, Timestamp, limits};
 
 use crate::{
     audit,
     driver::{Row, Tx, Val, odd},
-    images, repositories,
+    identity, images, repositories,
+    store::SqlStore,
 };
 
 pub(crate) mod sql {
@@ -46,6 +48,82 @@ pub(crate) mod sql {
         HISTORY = "SELECT h.at, h.man_id, m.digest FROM tag_history h
             LEFT JOIN manifests m ON m.rid = h.rid AND m.repo_id = h.repo_id AND m.man_id = h.man_id
             WHERE h.rid = $1 AND h.repo_id = $2 AND h.tag = $3 ORDER BY h.at DESC, h.man_id DESC LIMIT $4";
+    }
+}
+
+impl UndoStore for SqlStore {
+    fn deleted<'a>(
+        &'a self,
+        registry: &'a Registry,
+        after: DeletedPlace,
+        now: Timestamp,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<Deleted>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, after, now, limit);
+            self.read(&key, |key, tx| Box::pin(deleted(tx, key))).await
+        })
+    }
+
+    fn restore_image<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        digest: &'a Digest,
+        limits: RestoreLimits,
+        audit: Batch,
+    ) -> Fut<'a, Result<Restored>> {
+        Box::pin(async move {
+            let rid = self.rid(registry).await?;
+            let command = RestoreImage { rid, name: name.clone(), digest: *digest, limits, audit };
+            self.write(command, |c, tx| Box::pin(restore_image(tx, c))).await
+        })
+    }
+
+    fn restore_repository<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        now: Timestamp,
+        audit: Batch,
+    ) -> Fut<'a, Result<Timestamp>> {
+        Box::pin(async move {
+            let rid = self.rid(registry).await?;
+            let command = RestoreRepository { rid, name: name.clone(), now, audit };
+            self.write_access(command, |c, tx| {
+                Box::pin(async move { Ok((restore_repository(tx, c).await?, identity::move_epoch(tx).await?)) })
+            })
+            .await
+        })
+    }
+
+    fn tag_history<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        tag: &'a ImageTag,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<(Timestamp, Option<Digest>)>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, name.clone(), tag.clone(), limit);
+            self.read(&key, |key, tx| Box::pin(history(tx, key))).await
+        })
+    }
+
+    fn move_tag<'a>(
+        &'a self,
+        registry: &'a Registry,
+        name: &'a RepositoryName,
+        tag: &'a ImageTag,
+        digest: &'a Digest,
+        now: Timestamp,
+        audit: Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let (rid, name, tag) = (self.rid(registry).await?, name.clone(), tag.clone());
+            let command = MoveTag { rid, name, tag, digest: *digest, now, audit };
+            self.write(command, |c, tx| Box::pin(move_tag(tx, c))).await
+        })
     }
 }
 
