@@ -589,6 +589,12 @@ def test_passwords(plain, iam, user):
     iam.update_login_profile(UserName=user, Password=PASSWORD + "4", PasswordResetRequired=True)
     assert iam.get_login_profile(UserName=user)["LoginProfile"]["PasswordResetRequired"] is True
     own.change_password(OldPassword=PASSWORD + "4", NewPassword=PASSWORD + "5")
+    iam.detach_user_policy(UserName=user, PolicyArn="arn:aws:iam::aws:policy/IAMUserChangePassword")
+    refused("AccessDenied", own.change_password, OldPassword=PASSWORD + "5", NewPassword=PASSWORD + "6")
+    iam.update_account_password_policy(AllowUsersToChangePassword=True)
+    own.change_password(OldPassword=PASSWORD + "5", NewPassword=PASSWORD + "6")
+    iam.delete_account_password_policy()
+    refused("AccessDenied", own.change_password, OldPassword=PASSWORD + "6", NewPassword=PASSWORD + "7")
     refused("InvalidUserType", iam.change_password, OldPassword=PASSWORD, NewPassword=PASSWORD, status=400)
     refused("ValidationError", iam.get_login_profile)
     iam.delete_login_profile(UserName=user)

@@ -66,6 +66,8 @@ pub(crate) enum IdentityKind {
 #[derive(Debug, Default)]
 pub(crate) struct Ceiling {
     pub(crate) closed: bool,
+    /// Users may change their own passwords, as the account's password policy says.
+    pub(crate) users_may_change_passwords: bool,
     /// From the organization's root down to the account.
     pub(crate) levels: Vec<Vec<Named>>,
 }
@@ -240,21 +242,25 @@ impl Access {
     }
 
     async fn load_ceiling(&self, account: AccountId) -> Result<Arc<Ceiling>> {
-        if account == self.root.account {
-            return Ok(Arc::default());
-        }
+        let is_management = account == self.root.account;
         let place = EntityKey { account, kind: Kind::Account, key: account.as_str().into() };
         let Some(entity) = self.directory.entity(&place).await.map_err(store)? else {
-            return Ok(Arc::new(Ceiling { closed: true, levels: Vec::new() }));
+            // The management account needs no row.
+            return Ok(Arc::new(Ceiling { closed: !is_management, ..Ceiling::default() }));
         };
-        let closed = read::<Account>(&entity)?.closed_at.is_some();
+        let row: Account = read(&entity)?;
+        let closed = row.closed_at.is_some();
+        let users_may_change_passwords = row.password_policy.is_some_and(|policy| policy.users_may_change);
+        if is_management {
+            return Ok(Arc::new(Ceiling { users_may_change_passwords, ..Ceiling::default() }));
+        }
         let organization = EntityKey { account: self.root.account, kind: Kind::Organization, key: ORGANIZATION.into() };
         let counts = match self.directory.entity(&organization).await.map_err(store)? {
             Some(entity) => read::<Organization>(&entity)?.service_control,
             None => false,
         };
         let levels = if counts { self.levels(account).await? } else { Vec::new() };
-        Ok(Arc::new(Ceiling { closed, levels }))
+        Ok(Arc::new(Ceiling { closed, users_may_change_passwords, levels }))
     }
 
     async fn levels(&self, account: AccountId) -> Result<Vec<Vec<Named>>> {

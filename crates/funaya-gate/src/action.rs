@@ -150,9 +150,6 @@ pub mod ecr {
             PutLifecyclePolicy(RepositoryName) writes;
             PutRegistryPolicy(()) writes;
             StartLifecyclePolicyPreview(RepositoryName) writes;
-            RegisterPullTimeUpdateExclusion(()) writes;
-            DeregisterPullTimeUpdateExclusion(()) writes;
-            ListPullTimeUpdateExclusions(()) reads;
             SetRepositoryPolicy(RepositoryName) writes;
             TagResource(Tagged) writes;
             UntagResource(Tagged) writes;

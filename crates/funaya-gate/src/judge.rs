@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use funaya_policy::{Context, Decision, Explanation, Level, Named, Outcome, Policies, PolicyType, Request};
+use funaya_policy::{Context, Decision, Explanation, Level, Named, Outcome, Policies, PolicyType, Principal, Request};
 use funaya_ports::StoreError;
 use funaya_types::{AccountId, Registry, Timestamp};
 
@@ -95,6 +95,21 @@ impl<'a> Case<'a> {
         if self.barred {
             return Outcome::ImplicitDeny { missing: PolicyType::Session };
         }
+        let outcome = self.by_policies();
+        // No policy is needed for one's own password where the account's password policy lets users change it.
+        match outcome {
+            Outcome::ImplicitDeny { missing: PolicyType::Identity } if self.is_own_password() => Outcome::Allowed,
+            outcome => outcome,
+        }
+    }
+
+    fn is_own_password(&self) -> bool {
+        let lets = self.who.identity.as_ref().is_some_and(|identity| identity.ceiling.users_may_change_passwords);
+        let own = matches!(&self.who.principal, Principal::User { arn, .. } if **arn == *self.resource.arn);
+        lets && own && self.action == "iam:ChangePassword"
+    }
+
+    fn by_policies(&self) -> Outcome {
         self.with_policies(|request, policies| {
             let first = funaya_policy::decide(request, policies);
             let Some(registry) = &self.registry else { return first.outcome };
