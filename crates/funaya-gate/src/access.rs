@@ -83,7 +83,9 @@ pub(crate) struct Access {
     directory: Arc<dyn Directory>,
     secrets: Sealer,
     root: RootAccessKey,
+    root_credential: Arc<Credential>,
     credentials: Cache<String, Arc<Credential>>,
+    roots: Cache<AccountId, Option<Arc<Identity>>>,
     identities: Cache<String, Option<Arc<Identity>>>,
     ceilings: Cache<AccountId, Arc<Ceiling>>,
     repositories: Cache<(Registry, RepositoryName), Arc<Protected>>,
@@ -95,11 +97,14 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 impl Access {
     pub(crate) fn new(directory: Arc<dyn Directory>, secrets: Sealer, root: RootAccessKey) -> Self {
+        let (account, secret) = (root.account, root.secret.clone());
         Self {
             directory,
             secrets,
+            root_credential: Arc::new(Credential { account, user_id: None, secret }),
             root,
             credentials: Cache::default(),
+            roots: Cache::default(),
             identities: Cache::default(),
             ceilings: Cache::default(),
             repositories: Cache::default(),
@@ -111,8 +116,7 @@ impl Access {
     /// A long-lived access key; `None` if there is none, or it is inactive.
     pub(crate) async fn credential(&self, id: &str) -> Result<Option<Arc<Credential>>> {
         if id == self.root.id {
-            let (account, secret) = (self.root.account, self.root.secret.clone());
-            return Ok(Some(Arc::new(Credential { account, user_id: None, secret })));
+            return Ok(Some(self.root_credential.clone()));
         }
         let name = id.to_owned();
         if let Some(credential) = self.credentials.look(&*self.directory, &name) {
@@ -138,6 +142,10 @@ impl Access {
 
     /// The root of an account; `None` if the account is closed.
     pub(crate) async fn root(&self, account: AccountId) -> Result<Option<Arc<Identity>>> {
+        self.roots.get(&*self.directory, &account, || self.load_root(account)).await
+    }
+
+    async fn load_root(&self, account: AccountId) -> Result<Option<Arc<Identity>>> {
         let ceiling = self.ceiling(account).await?;
         if ceiling.closed {
             return Ok(None);

@@ -7,7 +7,7 @@ use funaya_ports::StoreError;
 use funaya_types::{AccountId, Registry, Timestamp};
 
 use crate::{
-    access::{Access, Protected, bind},
+    access::{Access, IdentityKind, Protected, bind},
     action::Service,
     call::{Call, Who},
     permit::{OwnPolicy, Resource, Target},
@@ -27,16 +27,17 @@ pub(crate) struct Asked<'a> {
 /// Everything that one decision rests on.
 pub(crate) struct Case<'a> {
     pub(crate) who: &'a Who,
-    pub(crate) action: &'a str,
     pub(crate) resource: &'a Resource,
     /// Whose the resource is.
     pub(crate) owner: AccountId,
-    context: Context,
+    call: &'a Call,
+    where_asked: Registry,
+    asked: Asked<'a>,
+    target: &'a dyn Target,
     protected: Arc<Protected>,
     /// A trust policy.
     trust: Option<Named>,
     registry: Option<Arc<Named>>,
-    barred: bool,
 }
 
 impl<'a> Case<'a> {
@@ -46,7 +47,7 @@ impl<'a> Case<'a> {
         call: &'a Call,
         registry: &Registry,
         asked: Asked<'a>,
-        target: &dyn Target,
+        target: &'a dyn Target,
         resource: &'a Resource,
     ) -> Result<Self, StoreError> {
         let protected = match &resource.policy {
@@ -59,30 +60,10 @@ impl<'a> Case<'a> {
             }
             _ => None,
         };
-        let ecr = asked.service == Service::Ecr;
-        let of_registry = if ecr { access.registry(registry).await? } else { None };
+        let of_registry = if asked.service == Service::Ecr { access.registry(registry).await? } else { None };
         let who = &*call.caller.who;
-        let mut context = conditions(call, registry);
-        for (key, value) in protected.tags.iter().chain(&resource.tags) {
-            context.set_tag("aws:ResourceTag", key, value);
-            if ecr {
-                context.set_tag("ecr:ResourceTag", key, value);
-            }
-        }
-        target.conditions(&mut context);
-        let barred = is_barred(who, asked);
-        let owner = registry.account;
-        Ok(Self {
-            who,
-            action: asked.action,
-            resource,
-            owner,
-            context,
-            protected,
-            trust,
-            registry: of_registry,
-            barred,
-        })
+        let (owner, where_asked) = (registry.account, registry.clone());
+        Ok(Self { who, resource, owner, call, where_asked, asked, target, protected, trust, registry: of_registry })
     }
 
     /// The same case, if the repository had this policy.
@@ -92,7 +73,10 @@ impl<'a> Case<'a> {
     }
 
     pub(crate) fn decide(&self) -> Outcome {
-        if self.barred {
+        if self.is_free() {
+            return Outcome::Allowed;
+        }
+        if is_barred(self.who, self.asked) {
             return Outcome::ImplicitDeny { missing: PolicyType::Session };
         }
         let outcome = self.by_policies();
@@ -103,10 +87,18 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The account's root, where no policy has a say: the usual case of a small installation.
+    fn is_free(&self) -> bool {
+        let Some(identity) = &self.who.identity else { return false };
+        let owns = matches!(identity.kind, IdentityKind::Root) && identity.account == self.owner;
+        let limited = !identity.ceiling.levels.is_empty() || self.who.session.is_some();
+        owns && !limited && self.protected.policy.is_none() && self.registry.is_none() && self.trust.is_none()
+    }
+
     fn is_own_password(&self) -> bool {
         let lets = self.who.identity.as_ref().is_some_and(|identity| identity.ceiling.users_may_change_passwords);
         let own = matches!(&self.who.principal, Principal::User { arn, .. } if **arn == *self.resource.arn);
-        lets && own && self.action == "iam:ChangePassword"
+        lets && own && self.asked.action == "iam:ChangePassword"
     }
 
     fn by_policies(&self) -> Outcome {
@@ -128,17 +120,32 @@ impl<'a> Case<'a> {
         })
     }
 
-    pub(crate) fn context(&self) -> &Context {
-        &self.context
+    /// What is asked for: the IAM action.
+    pub(crate) fn action(&self) -> &str {
+        self.asked.action
+    }
+
+    /// The condition keys.
+    pub(crate) fn context(&self) -> Context {
+        let mut context = conditions(self.call, &self.where_asked);
+        for (key, value) in self.protected.tags.iter().chain(&self.resource.tags) {
+            context.set_tag("aws:ResourceTag", key, value);
+            if self.asked.service == Service::Ecr {
+                context.set_tag("ecr:ResourceTag", key, value);
+            }
+        }
+        self.target.conditions(&mut context);
+        context
     }
 
     fn with_policies<T>(&self, decide: impl FnOnce(&Request<'_>, &Policies<'_>) -> T) -> T {
+        let context = self.context();
         let request = Request {
             principal: &self.who.principal,
-            action: self.action,
+            action: self.asked.action,
             resource: &self.resource.arn,
             resource_account: Some(self.owner),
-            context: &self.context,
+            context: &context,
         };
         let resource = self.trust.as_ref().or(self.protected.policy.as_ref());
         let Some(identity) = self.who.identity.as_deref() else {

@@ -67,14 +67,15 @@ fn decision_time(id: &str) -> Option<(Timestamp, &str)> {
 
 /// The reasons of one decision.
 pub(crate) fn of(case: &Case<'_>) -> Value {
-    let context = case.context().iter().map(|(key, values)| {
+    let context = case.context();
+    let context = context.iter().map(|(key, values)| {
         let values: Vec<Value> = values.map(Value::from).collect();
         (key.to_owned(), Value::Array(values))
     });
     let explanation = serde_json::to_value(case.explain()).unwrap_or_default();
     let explained = Explained {
         principal: case.who.principal.arn().into_owned(),
-        action: case.action.to_owned(),
+        action: case.action().to_owned(),
         resource: case.resource.arn.clone(),
         resource_account: case.owner.to_string(),
         context: context.collect(),
