@@ -4,11 +4,22 @@
 //! refers to it, both judged by the deleting statement. Whoever adds a
 //! reference has updated that row first, so the database orders every race.
 
-use funaya_ports::meta::{Collected, Result, Spans};
-use funaya_types::{StorageKey, Timestamp};
+use std::{
+    collections::BTreeMap,
+    hash::{Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use funaya_ports::{
+    audit::{Context, Entry, Event, pack},
+    meta::{Collected, Result, Spans},
+};
+use funaya_types::{Digest, Registry, StorageKey, Timestamp};
+use serde_json::{Value, json};
 
 use crate::{
-    driver::{Row, Statement, Tx, Val},
+    audit,
+    driver::{Row, Statement, Tx, Val, odd},
     layers, lifecycle, uploads,
 };
 
@@ -28,7 +39,9 @@ pub(crate) mod sql {
         DROP_CHILDREN = "DELETE FROM manifest_children WHERE rid = $1 AND repo_id = $2 AND parent_id = $3";
         DROP_PARENTS = "DELETE FROM manifest_children WHERE rid = $1 AND repo_id = $2 AND child_id = $3";
         DROP_BODY = "DELETE FROM manifest_bodies WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
-        DROP_MANIFEST = "DELETE FROM manifests WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
+        DROP_MANIFEST = "DELETE FROM manifests WHERE rid = $1 AND repo_id = $2 AND man_id = $3 RETURNING digest";
+        REPO_NAME = "SELECT name, deleted_name FROM repositories WHERE rid = $1 AND repo_id = $2";
+        REGISTRY = "SELECT account, region FROM registries WHERE rid = $1";
         DROP_TAGS_OF = "DELETE FROM tags WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         REPO_IMAGES = "SELECT man_id FROM manifests WHERE rid = $1 AND repo_id = $2 LIMIT $3";
         REPO_LINK = "SELECT blob_id FROM repo_blobs WHERE rid = $1 AND repo_id = $2 LIMIT 1";
@@ -46,7 +59,7 @@ pub(crate) mod sql {
         DROP_LINK = "DELETE FROM repo_blobs WHERE rid = $1 AND repo_id = $2 AND digest = $3 AND keep_until < $4
             AND NOT EXISTS (SELECT 1 FROM manifest_blobs e WHERE e.rid = repo_blobs.rid
                 AND e.repo_id = repo_blobs.repo_id AND e.blob_id = repo_blobs.blob_id)
-            RETURNING blob_id";
+            RETURNING blob_id, size, keep_until";
         LINK = "SELECT blob_id, keep_until FROM repo_blobs WHERE rid = $1 AND repo_id = $2 AND digest = $3";
         DEFER_LINK = "UPDATE gc_links SET review_after = $5
             WHERE rid = $1 AND repo_id = $2 AND digest = $3 AND review_after = $4";
@@ -57,7 +70,7 @@ pub(crate) mod sql {
             ORDER BY review_after LIMIT $2";
         DROP_BLOB = "DELETE FROM blobs WHERE rid = $1 AND blob_id = $2 AND keep_until < $3
             AND NOT EXISTS (SELECT 1 FROM repo_blobs l WHERE l.rid = blobs.rid AND l.blob_id = blobs.blob_id)
-            RETURNING storage_key";
+            RETURNING storage_key, digest, size, keep_until";
         BLOB_LINKED = "SELECT b.keep_until, l.repo_id FROM blobs b
             LEFT JOIN repo_blobs l ON l.rid = b.rid AND l.blob_id = b.blob_id
             WHERE b.rid = $1 AND b.blob_id = $2 LIMIT 1";
@@ -116,13 +129,20 @@ pub(crate) async fn due(tx: &mut Tx, round: &Round) -> Result<(Vec<Due>, bool)> 
     Ok((all, more))
 }
 
-/// Works on some of what is due, in one transaction.
+/// Works on some of what is due, in one transaction. Each removal leaves a record that says why.
 pub(crate) async fn work(tx: &mut Tx, (round, batch): &(Round, Vec<Due>)) -> Result<Collected> {
+    let mut removed = Removed::default();
+    let done = work_on(tx, round, batch, &mut removed).await?;
+    removed.record(tx, round.now).await?;
+    Ok(done)
+}
+
+async fn work_on(tx: &mut Tx, round: &Round, batch: &[Due], removed: &mut Removed) -> Result<Collected> {
     let mut done = Collected::default();
     for due in batch {
         match due {
             Due::Tombstone { rid, repo_id, man_id: 0, deleted_at } => {
-                match purge_repository(tx, round, *rid, *repo_id, *deleted_at).await? {
+                match purge_repository(tx, round, *rid, *repo_id, *deleted_at, removed).await? {
                     Purged::All => done.tombstones += 1,
                     Purged::Part => done.more = true,
                     Purged::Waits => {}
@@ -132,20 +152,27 @@ pub(crate) async fn work(tx: &mut Tx, (round, batch): &(Round, Vec<Due>)) -> Res
                 let key = [(*rid).into(), (*repo_id).into(), (*man_id).into(), (*deleted_at).into()];
                 // Pushed again meanwhile: the row lives, only the tombstone goes.
                 if tx.exec(&sql::STILL_DELETED, &key).await? > 0 {
-                    purge_image(tx, *rid, *repo_id, *man_id, round.now.plus(round.spans.grace)).await?;
+                    let keep_until = round.now.plus(round.spans.grace);
+                    let digest = purge_image(tx, *rid, *repo_id, *man_id, keep_until).await?;
+                    let why = format!("deleted {}, undo window over", time(*deleted_at));
+                    removed.in_repository(tx, *rid, *repo_id, json!({"image": digest, "why": why})).await?;
                     done.tombstones += 1;
                 }
                 tx.exec(&sql::DROP_TOMBSTONE, &key).await?;
             }
             Due::Link { rid, repo_id, digest, review_after } => {
-                done.links += u64::from(collect_link(tx, round, (*rid, *repo_id, digest), *review_after).await?);
+                let key = (*rid, *repo_id, digest.as_slice());
+                done.links += u64::from(collect_link(tx, round, key, *review_after, removed).await?);
             }
             Due::Blob { rid, blob_id, review_after } => {
-                done.blobs += u64::from(collect_blob(tx, round, *rid, *blob_id, *review_after).await?);
+                done.blobs += u64::from(collect_blob(tx, round, *rid, *blob_id, *review_after, removed).await?);
             }
             Due::Upload { rid, id, version, key } => {
                 let delete_after = round.now.plus(round.spans.trash);
-                done.uploads += u64::from(uploads::expire(tx, *rid, id, *version, key, delete_after).await?);
+                if uploads::expire(tx, *rid, id, *version, key, delete_after).await? {
+                    removed.add(*rid, json!({"upload": id, "why": "nobody moved it on for a day"}));
+                    done.uploads += 1;
+                }
             }
         }
     }
@@ -153,7 +180,13 @@ pub(crate) async fn work(tx: &mut Tx, (round, batch): &(Round, Vec<Due>)) -> Res
 }
 
 /// Links are touched before the edges go, so that the promise given for them holds (I4).
-async fn purge_image(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64, keep_until: Timestamp) -> Result<()> {
+async fn purge_image(
+    tx: &mut Tx,
+    rid: i64,
+    repo_id: i64,
+    man_id: i64,
+    keep_until: Timestamp,
+) -> Result<Option<String>> {
     let key = [Val::Int(rid), Val::Int(repo_id), Val::Int(man_id)];
     for row in tx.all(&sql::IMAGE_BLOBS, &key).await? {
         let digest = row.bytes(0)?;
@@ -161,18 +194,68 @@ async fn purge_image(tx: &mut Tx, rid: i64, repo_id: i64, man_id: i64, keep_unti
         tx.exec(&sql::TOUCH_ANY_LINK, &args).await?;
         tx.exec(&layers::sql::REVIEW_LINK, &args).await?;
     }
-    let rows = [
-        &sql::DROP_EDGES,
-        &sql::DROP_CHILDREN,
-        &sql::DROP_PARENTS,
-        &sql::DROP_TAGS_OF,
-        &sql::DROP_BODY,
-        &sql::DROP_MANIFEST,
-    ];
+    let rows = [&sql::DROP_EDGES, &sql::DROP_CHILDREN, &sql::DROP_PARENTS, &sql::DROP_TAGS_OF, &sql::DROP_BODY];
     for statement in rows {
         tx.exec(statement, &key).await?;
     }
-    Ok(())
+    let dropped = tx.one(&sql::DROP_MANIFEST, &key).await?;
+    dropped.map(|row| digest_text(&row.bytes(0)?)).transpose()
+}
+
+fn digest_text(raw: &[u8]) -> Result<String> {
+    Ok(Digest::from_bytes(raw).map_err(|_| odd(0))?.to_string())
+}
+
+fn time(micros: i64) -> String {
+    Timestamp::from_micros(micros).iso8601()
+}
+
+/// What one transaction removed, by registry.
+#[derive(Default)]
+struct Removed(BTreeMap<i64, Vec<Value>>);
+
+impl Removed {
+    fn add(&mut self, rid: i64, what: Value) {
+        self.0.entry(rid).or_default().push(what);
+    }
+
+    async fn in_repository(&mut self, tx: &mut Tx, rid: i64, repo_id: i64, mut what: Value) -> Result<()> {
+        if let Some(row) = tx.one(&sql::REPO_NAME, &[rid.into(), repo_id.into()]).await? {
+            let deleted = row.text(1)?;
+            what["repositoryName"] = json!(if deleted.is_empty() { row.text(0)? } else { deleted });
+        }
+        self.add(rid, what);
+        Ok(())
+    }
+
+    /// One record a registry. Its id is made of what was removed, so a repeated transaction repeats it.
+    async fn record(self, tx: &mut Tx, now: Timestamp) -> Result<()> {
+        for (rid, removed) in self.0 {
+            let Some(row) = tx.one(&sql::REGISTRY, &[rid.into()]).await? else { continue };
+            let registry = Registry { account: row.parsed(0)?, region: row.parsed(1)? };
+            let mut hasher = std::hash::DefaultHasher::new();
+            removed.iter().for_each(|what| what.to_string().hash(&mut hasher));
+            let event = Event {
+                at_micros: now.micros(),
+                source: "ecr".into(),
+                name: "GarbageCollectionEvent".into(),
+                request_id: String::new(),
+                event_id: format!("gc-{rid}-{:x}-{:016x}", now.micros(), hasher.finish()),
+                request: Value::Null,
+                response: Value::Null,
+                resources: Vec::new(),
+                read_only: true,
+                error: None,
+                decision: None,
+                details: Some(json!({ "removed": removed })),
+            };
+            let context = Arc::new(Context::internal(&registry.account));
+            for batch in pack(vec![Entry { registry, context, event }]) {
+                audit::add(tx, rid, &batch).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How much of a deleted repository is gone.
@@ -184,7 +267,14 @@ enum Purged {
     Waits,
 }
 
-async fn purge_repository(tx: &mut Tx, round: &Round, rid: i64, repo_id: i64, deleted_at: i64) -> Result<Purged> {
+async fn purge_repository(
+    tx: &mut Tx,
+    round: &Round,
+    rid: i64,
+    repo_id: i64,
+    deleted_at: i64,
+    removed: &mut Removed,
+) -> Result<Purged> {
     let key = [Val::Int(rid), Val::Int(repo_id)];
     let tombstone = [key[0], key[1], 0.into(), deleted_at.into()];
     if tx.exec(&sql::REPO_STILL_DELETED, &[key[0], key[1], deleted_at.into()]).await? == 0 {
@@ -195,7 +285,9 @@ async fn purge_repository(tx: &mut Tx, round: &Round, rid: i64, repo_id: i64, de
     for row in &images {
         tx.exec(&sql::LOCK_IMAGE, &[key[0], key[1], row.int(0)?.into()]).await?;
         // Nobody can refer to the layers any more: no new promise for them.
-        purge_image(tx, rid, repo_id, row.int(0)?, round.now).await?;
+        let digest = purge_image(tx, rid, repo_id, row.int(0)?, round.now).await?;
+        let why = format!("its repository was deleted {}, undo window over", time(deleted_at));
+        removed.in_repository(tx, rid, repo_id, json!({"image": digest, "why": why})).await?;
     }
     if !images.is_empty() {
         return Ok(Purged::Part);
@@ -212,6 +304,8 @@ async fn purge_repository(tx: &mut Tx, round: &Round, rid: i64, repo_id: i64, de
         &lifecycle::sql::DROP_PREVIEW,
         &sql::DROP_REPOSITORY,
     ];
+    let why = format!("deleted {}, undo window over", time(deleted_at));
+    removed.in_repository(tx, rid, repo_id, json!({"repository": true, "why": why})).await?;
     for statement in last {
         tx.exec(statement, &key).await?;
     }
@@ -224,6 +318,7 @@ async fn collect_link(
     round: &Round,
     (rid, repo_id, digest): (i64, i64, &[u8]),
     review_after: i64,
+    removed: &mut Removed,
 ) -> Result<bool> {
     let key = [Val::Int(rid), Val::Int(repo_id), Val::Bytes(digest)];
     let seen = [key[0], key[1], key[2], Val::Int(review_after)];
@@ -231,6 +326,9 @@ async fn collect_link(
     let dropped = tx.one(&sql::DROP_LINK, &[key[0], key[1], key[2], now]).await?;
     if let Some(link) = &dropped {
         tx.exec(&sql::REVIEW_BLOB, &[key[0], link.int(0)?.into(), now]).await?;
+        let why = format!("no image of the repository needs it, kept until {}", time(link.int(2)?));
+        let what = json!({"layer": digest_text(digest)?, "size": link.int(1)?, "why": why});
+        removed.in_repository(tx, rid, repo_id, what).await?;
     } else if let Some(link) = tx.one(&sql::LINK, &key).await?
         && !layers::has_edge(tx, rid, repo_id, link.int(0)?).await?
     {
@@ -242,12 +340,24 @@ async fn collect_link(
     Ok(dropped.is_some())
 }
 
-async fn collect_blob(tx: &mut Tx, round: &Round, rid: i64, blob_id: i64, review_after: i64) -> Result<bool> {
+async fn collect_blob(
+    tx: &mut Tx,
+    round: &Round,
+    rid: i64,
+    blob_id: i64,
+    review_after: i64,
+    removed: &mut Removed,
+) -> Result<bool> {
     let seen = [Val::Int(rid), Val::Int(blob_id), Val::Int(review_after)];
     let dropped = tx.one(&sql::DROP_BLOB, &[seen[0], seen[1], round.now.micros().into()]).await?;
     if let Some(blob) = &dropped {
         let (key, delete_after) = (blob.text(0)?, round.now.plus(round.spans.trash));
         tx.exec(&uploads::sql::DISCARD, &[key.as_str().into(), seen[0], delete_after.micros().into()]).await?;
+        let why = format!("no repository holds it, kept until {}", time(blob.int(3)?));
+        let gone_at = time(delete_after.micros());
+        let digest = digest_text(&blob.bytes(1)?)?;
+        let what = json!({"blob": digest, "size": blob.int(2)?, "object": key, "bytesGoAt": gone_at, "why": why});
+        removed.add(rid, what);
     } else if let Some(blob) = tx.one(&sql::BLOB_LINKED, &seen[..2]).await?
         && blob.opt_int(1)?.is_none()
     {
