@@ -19,7 +19,11 @@ account, who names this one. right: a user with AdministratorAccess. Generated; 
 ";
 
 /// Answers of 2xx to callers without a right that are meant to be.
-const OPEN: [&str; 3] = ["ecr:GetAuthorizationToken", "sts:GetCallerIdentity", "GET /v2/"];
+const OPEN: [&str; 4] = ["ecr:GetAuthorizationToken", "sts:GetCallerIdentity", "sts:GetSessionToken", "GET /v2/"];
+
+/// Operations on the caller's own registry alone.
+const OWN: [&str; 4] =
+    ["ecr:DeleteRegistryPolicy", "ecr:DescribeRegistry", "ecr:GetRegistryPolicy", "ecr:PutRegistryPolicy"];
 
 struct Callers {
     root: Client,
@@ -60,9 +64,11 @@ impl Callers {
     }
 
     /// One row; `unsigned` and `ask` give the answers, `right` is asked last.
-    /// Who is in another account asks IAM and STS for that one, so there is nothing to see.
+    /// What has no `registryId`, IAM and STS are asked for the caller's own account, so there is
+    /// nothing to see of another.
     fn row(&self, name: &str, unsigned: impl Fn() -> Answer, ask: impl Fn(&Client) -> Answer) -> String {
-        let across = !name.starts_with("iam:") && !name.starts_with("sts:");
+        let own = name.starts_with("iam:") || name.starts_with("sts:") || OWN.contains(&name);
+        let across = !own;
         let mut row = format!("{name}\n   ");
         let callers: [(&str, Option<&Client>); 7] = [
             ("anonymous", None),
