@@ -1,6 +1,7 @@
-//! The workshop: code generation and house rules.
+//! The workshop: code generation, house rules, harnesses, fuzzing.
 
 mod codegen;
+mod fuzz;
 mod harness;
 mod tidy;
 
@@ -20,7 +21,9 @@ usage: cargo xtask <task>
   crash --kills N [--seed S]           kill a server under writers, and check every acknowledged write
   race --rounds N [--seed S]           let writers race for one upload session
   populate --url URL --images N        fill a repository of a running server, for measurements
-The last three take the server's program from --bin FILE (default: target/release/funaya).";
+  fuzz [--target NAME] [--seconds N] [--seed S]
+                                       give mangled input to every parser that strangers reach
+The three before it take the server's program from --bin FILE (default: target/release/funaya).";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -40,6 +43,7 @@ fn run(args: &[&str]) -> Result<(), Failure> {
         ["tidy"] => tidy::run(&root()),
         ["crash", options @ ..] => harness::crash(&harness::Options::parse(options)?),
         ["race", options @ ..] => harness::race(&harness::Options::parse(options)?),
+        ["fuzz", options @ ..] => fuzz::run(options),
         ["populate", options @ ..] => harness::populate(&harness::Options::parse(options)?),
         _ => Err(USAGE.into()),
     }

@@ -8,7 +8,7 @@ use funaya_types::{AccountId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    FreshKey, Held, Identities, KEY_LETTERS, Key, OrganizationError, OrganizationResult, Org, Page, PageAt, Tag,
+    FreshKey, Held, Identities, KEY_LETTERS, Key, Org, OrganizationError, OrganizationResult, Page, PageAt, Tag,
     organization::{NO_TARGET, is_account},
     row::{Row, key},
     tags,
@@ -282,7 +282,8 @@ impl Identities {
                 return Err(missing("SourceParentNotFoundException", text));
             }
             if self.check_parent(&org, destination).await.is_err() {
-                let text = "We can't find the destination container (a root or OU) with the ParentId that you specified.";
+                let text =
+                    "We can't find the destination container (a root or OU) with the ParentId that you specified.";
                 return Err(missing("DestinationParentNotFoundException", text));
             }
             if source == destination {

@@ -1,4 +1,4 @@
-//! Tokens of OpenID Connect providers (COMP-097, COMP-906, IAM-05).
+//! Tokens of OpenID Connect providers and assertions of SAML providers (COMP-096, COMP-097, COMP-906, IAM-05).
 //!
 //! A token is believed only by what the role's own account says of its issuer. Everything is looked up anew from the
 //! parts of the token that the signature covers; the header chooses nothing but which of the provider's keys is tried,
@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use funaya_gate::{Gate, Permit, action::sts};
 use funaya_policy::Principal;
 use funaya_ports::identity::{Kind, OidcProvider};
@@ -17,9 +18,10 @@ use jsonwebtoken::{
 use serde_json::{Map, Value};
 
 use crate::{
-    Identities, SessionError, SessionResult, Tag,
+    Error, Identities, SessionError, SessionResult, Tag,
     providers::oidc_arn,
     row::key,
+    saml,
     sessions::{Made, WantedRole, Wish},
 };
 
@@ -72,6 +74,35 @@ pub struct WebIdentity {
     pub source_identity: Option<String>,
 }
 
+/// Somebody with an assertion that is right.
+#[derive(Clone, Debug)]
+pub struct SamlIdentity {
+    /// For the gate.
+    pub principal: Principal,
+    /// What conditions know of the assertion.
+    pub conditions: Vec<(String, Vec<String>)>,
+    /// The subject's name.
+    pub subject: String,
+    /// `persistent`, `transient`, or the whole name of the format.
+    pub subject_type: String,
+    /// The provider's own name.
+    pub issuer: String,
+    /// Who the assertion was sent to.
+    pub audience: String,
+    /// Tells subjects of different providers apart.
+    pub name_qualifier: String,
+    /// The name that the session shall have.
+    pub session_name: String,
+    /// How long the session may be at most.
+    pub duration_s: Option<u32>,
+    /// Session tags that the assertion gives.
+    pub tags: Vec<Tag>,
+    /// Keys of tags that a next session inherits.
+    pub transitive: Vec<String>,
+    /// Who is behind it.
+    pub source_identity: Option<String>,
+}
+
 /// The keys of providers, as they were last seen.
 #[derive(Default)]
 pub(crate) struct KeyRing(std::sync::Mutex<HashMap<String, Arc<tokio::sync::Mutex<Seen>>>>);
@@ -110,7 +141,8 @@ fn invalid(text: impl Into<String>) -> SessionError {
 impl Identities {
     /// Finds out who shows a token, by what the role's account knows of its issuer.
     pub async fn web_identity(&self, token: &str, account: AccountId, now: Timestamp) -> SessionResult<WebIdentity> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("The ID Token provided is not a valid JWT"))?;
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|_| invalid("The ID Token provided is not a valid JWT"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(invalid("The ID Token is signed with an algorithm that is not supported"));
         }
@@ -134,6 +166,68 @@ impl Identities {
         self.session_of_role(gate, permit, wanted, wish, None, provider).await
     }
 
+    /// Finds out who shows an assertion, by the metadata of a provider of the role's account (COMP-096).
+    pub async fn saml_identity(
+        &self,
+        sent: &str,
+        role_arn: &str,
+        provider_arn: &str,
+        account: AccountId,
+        now: Timestamp,
+    ) -> SessionResult<SamlIdentity> {
+        let found = self.saml_by_arn(account, provider_arn).await;
+        let provider = found.map_err(|error| match error {
+            Error::Store(error) => SessionError::Store(error),
+            _ => invalid("Provider specified by the PrincipalArn does not exist in the role's account"),
+        })?;
+        let metadata = saml::metadata(&provider.body.metadata).map_err(invalid)?;
+        let said = saml::assertion(sent, &metadata, now)?;
+        let meant = |pair: &String| {
+            let parts: Vec<&str> = pair.split(',').map(str::trim).collect();
+            parts == [role_arn, provider_arn] || parts == [provider_arn, role_arn]
+        };
+        if !said.roles.iter().any(meant) {
+            return Err(SessionError::Denied("Not authorized to perform sts:AssumeRoleWithSAML".into()));
+        }
+        let document = format!("{account}/{}", provider.body.name);
+        let name_qualifier = name_qualifier(&said.issuer, account, &provider.body.name);
+        let condition = |name: &str, value: &str| (format!("saml:{name}"), vec![value.to_owned()]);
+        Ok(SamlIdentity {
+            principal: Principal::Saml { provider_arn: provider_arn.into() },
+            conditions: vec![
+                condition("aud", &said.recipient),
+                condition("iss", &said.issuer),
+                condition("sub", &said.subject),
+                condition("sub_type", &said.subject_type),
+                condition("doc", &document),
+                condition("namequalifier", &name_qualifier),
+            ],
+            subject: said.subject,
+            subject_type: said.subject_type,
+            issuer: said.issuer,
+            audience: said.recipient,
+            name_qualifier,
+            session_name: said.session_name,
+            duration_s: said.duration_s,
+            tags: said.tags,
+            transitive: said.transitive,
+            source_identity: said.source_identity,
+        })
+    }
+
+    /// Makes a session of a role for whoever showed the assertion.
+    pub async fn assume_role_by_assertion(
+        &self,
+        gate: &Gate,
+        permit: &Permit<sts::AssumeRoleWithSAML>,
+        wanted: &WantedRole,
+        wish: Wish,
+        identity: &SamlIdentity,
+    ) -> SessionResult<Made> {
+        let provider = Some(identity.principal.arn().into_owned());
+        self.session_of_role(gate, permit, wanted, wish, None, provider).await
+    }
+
     async fn provider_of(&self, account: AccountId, issuer: &str) -> SessionResult<OidcProvider> {
         let missing = || invalid(format!("No OpenIDConnect provider found in your account for {issuer}"));
         let bare = issuer.split_once("://").map(|(_, rest)| rest.trim_end_matches('/')).ok_or_else(missing)?;
@@ -143,15 +237,21 @@ impl Identities {
     }
 
     /// The provider's key of this id, asked for anew if it is not known.
-    async fn signing_key(&self, issuer: &str, algorithm: Algorithm, id: Option<&str>, now: Timestamp) -> SessionResult<Jwk> {
+    async fn signing_key(
+        &self,
+        issuer: &str,
+        algorithm: Algorithm,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> SessionResult<Jwk> {
         let seen = self.memory.keys.of(issuer);
         // Whoever comes while the provider is being asked waits for its answer.
         let mut seen = seen.lock().await;
         let find = |seen: &Seen| chosen(&seen.keys, algorithm, id).cloned();
-        if seen.is_within(FRESH, now) {
-            if let Some(found) = find(&seen) {
-                return Ok(found);
-            }
+        if seen.is_within(FRESH, now)
+            && let Some(found) = find(&seen)
+        {
+            return Ok(found);
         }
         if seen.may_ask(now) {
             self.ask(issuer, &mut seen, now).await;
@@ -174,6 +274,13 @@ impl Identities {
             (seen.keys, seen.at) = (Arc::new(keys), Some(now));
         }
     }
+}
+
+/// As the IAM user guide has it under `saml:namequalifier`; SHA-1 only makes it short.
+fn name_qualifier(issuer: &str, account: AccountId, provider: &str) -> String {
+    let text = format!("{issuer}{account}/{provider}");
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    STANDARD.encode(hash.as_ref())
 }
 
 /// The keys of a set that can check tokens. Others are of no use here, and no reason to refuse the rest.
@@ -344,7 +451,8 @@ mod tests {
         let identity = outcome(|_| {}).unwrap();
         assert_eq!(identity.principal.arn(), "arn:aws:iam::123456789012:oidc-provider/id.example.com/x");
         assert_eq!((identity.subject.as_str(), identity.audience.as_str()), ("repo:a/b", "sts.amazonaws.com"));
-        let value = |key: &str| identity.conditions.iter().find(|(known, _)| known == key).map(|(_, values)| values.join(","));
+        let value =
+            |key: &str| identity.conditions.iter().find(|(known, _)| known == key).map(|(_, values)| values.join(","));
         assert_eq!(value("id.example.com/x:sub").as_deref(), Some("repo:a/b"));
         assert_eq!(value("id.example.com/x:aud").as_deref(), Some("sts.amazonaws.com"));
         assert_eq!(value("id.example.com/x:amr").as_deref(), Some("one,two"));
@@ -364,7 +472,10 @@ mod tests {
         assert!(matches!(outcome(|c| c["aud"] = json!([])), Err(InvalidToken(_))));
         assert!(matches!(outcome(|c| c["iss"] = json!("https://evil.example.com")), Err(InvalidToken(_))));
         for name in ["iss", "sub", "aud", "exp", "iat"] {
-            assert!(matches!(outcome(|c| drop(c.as_object_mut().unwrap().remove(name))), Err(InvalidToken(_))), "{name}");
+            assert!(
+                matches!(outcome(|c| drop(c.as_object_mut().unwrap().remove(name))), Err(InvalidToken(_))),
+                "{name}"
+            );
         }
         let tags = json!({"principal_tags": {"team": ["a", "b"]}});
         assert!(matches!(outcome(|c| c[TAGS] = tags), Err(Rejected(_))));

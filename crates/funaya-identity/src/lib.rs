@@ -78,7 +78,7 @@ pub use boundaries::{Bounds, Unbounds};
 pub use control::{ControlPolicy, ControlTarget, NewControlPolicy};
 pub use details::{Details, Section};
 pub use error::Error;
-pub use federation::WebIdentity;
+pub use federation::{SamlIdentity, WebIdentity};
 pub use funaya_ports::identity::{Kind, PasswordPolicy, Tag};
 pub use groups::Group;
 pub use inline::{DeletesInline, GetsInline, Holder, Inline, ListsInline, PutsInline};

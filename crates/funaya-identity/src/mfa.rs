@@ -8,7 +8,7 @@ use std::{
 use funaya_gate::{Action, Caller, Permit, Resources, action::iam};
 use funaya_policy::Principal;
 use funaya_ports::{
-    identity::{Change, Entity, Kind, Link, MfaDevice, Relation, self as rows},
+    identity::{self as rows, Change, Entity, Kind, Link, MfaDevice, Relation},
     meta::{self, Refusal},
 };
 use funaya_types::{AccountId, Secret, Timestamp};
@@ -287,7 +287,12 @@ impl Identities {
     }
 
     /// Takes labels away.
-    pub async fn untag_device(&self, permit: &Permit<iam::UntagMFADevice>, serial: &str, keys: &[String]) -> Result<()> {
+    pub async fn untag_device(
+        &self,
+        permit: &Permit<iam::UntagMFADevice>,
+        serial: &str,
+        keys: &[String],
+    ) -> Result<()> {
         self.relabel_device(permit, serial, |old| Ok(tags::without(old, keys))).await
     }
 
@@ -319,13 +324,7 @@ impl Identities {
     }
 
     /// Whether a code is right: of a device of the caller's own, and used never before.
-    pub async fn check_code(
-        &self,
-        caller: &Caller,
-        serial: &str,
-        code: &str,
-        now: Timestamp,
-    ) -> SessionResult<Proof> {
+    pub async fn check_code(&self, caller: &Caller, serial: &str, code: &str, now: Timestamp) -> SessionResult<Proof> {
         let account = *caller.account();
         let holder = match caller.principal() {
             Principal::User { id, .. } => id.to_string(),

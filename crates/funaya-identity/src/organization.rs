@@ -3,7 +3,9 @@
 //! All of it stands under the management account, which is the account that was there first. Every change counts up
 //! the organization's own row, so all changes of one organization are in one order.
 
-use funaya_gate::{Action, FULL_ACCESS_ID, ORGANIZATION, Permit, Resource, Resources, action::organizations as actions};
+use funaya_gate::{
+    Action, FULL_ACCESS_ID, ORGANIZATION, Permit, Resource, Resources, action::organizations as actions,
+};
 use funaya_ports::{
     StoreError,
     identity::{Account, Change, Kind, Link, Organization, OrganizationalUnit, Relation},
@@ -81,8 +83,10 @@ impl From<meta::Error> for OrganizationError {
     }
 }
 
-pub(crate) const NO_PARENT: OrganizationError =
-    OrganizationError::Missing("ParentNotFoundException", "You provided parent that does not exist in this organization.");
+pub(crate) const NO_PARENT: OrganizationError = OrganizationError::Missing(
+    "ParentNotFoundException",
+    "You provided parent that does not exist in this organization.",
+);
 pub(crate) const NO_UNIT: OrganizationError = OrganizationError::Missing(
     "OrganizationalUnitNotFoundException",
     "You specified an organizational unit that does not exist.",
@@ -508,9 +512,15 @@ impl Identities {
 
 fn already(on: bool) -> OrganizationError {
     if on {
-        OrganizationError::Duplicate("PolicyTypeAlreadyEnabledException", "The policy type is already enabled in the specified root.")
+        OrganizationError::Duplicate(
+            "PolicyTypeAlreadyEnabledException",
+            "The policy type is already enabled in the specified root.",
+        )
     } else {
-        OrganizationError::Missing("PolicyTypeNotEnabledException", "The policy type is not enabled in the specified root.")
+        OrganizationError::Missing(
+            "PolicyTypeNotEnabledException",
+            "The policy type is not enabled in the specified root.",
+        )
     }
 }
 

@@ -231,12 +231,7 @@ impl Identities {
     }
 
     /// Exchanges the metadata.
-    pub async fn update_saml(
-        &self,
-        permit: &Permit<iam::UpdateSAMLProvider>,
-        arn: &str,
-        metadata: &str,
-    ) -> Result<()> {
+    pub async fn update_saml(&self, permit: &Permit<iam::UpdateSAMLProvider>, arn: &str, metadata: &str) -> Result<()> {
         let valid_until = checked_metadata(metadata)?;
         self.change_saml(permit, arn, |body| {
             metadata.clone_into(&mut body.metadata);
@@ -376,12 +371,27 @@ mod tests {
 
     #[test]
     fn urls() {
-        assert_eq!(bare_url("https://token.actions.githubusercontent.com"), Some("token.actions.githubusercontent.com"));
-        assert_eq!(bare_url("https://oidc.eks.us-east-1.amazonaws.com/id/ABC/"), Some("oidc.eks.us-east-1.amazonaws.com/id/ABC"));
+        assert_eq!(
+            bare_url("https://token.actions.githubusercontent.com"),
+            Some("token.actions.githubusercontent.com")
+        );
+        assert_eq!(
+            bare_url("https://oidc.eks.us-east-1.amazonaws.com/id/ABC/"),
+            Some("oidc.eks.us-east-1.amazonaws.com/id/ABC")
+        );
         assert_eq!(bare_url("http://localhost:8000/x"), Some("localhost:8000/x"));
         for bad in [
-            "", "token.example.com", "http://token.example.com", "https://", "https:///x", "ftp://a/", "https://a/?b=c",
-            "https://a/#b", "https://u@a/", "https://A.example.com", "https://a b/",
+            "",
+            "token.example.com",
+            "http://token.example.com",
+            "https://",
+            "https:///x",
+            "ftp://a/",
+            "https://a/?b=c",
+            "https://a/#b",
+            "https://u@a/",
+            "https://A.example.com",
+            "https://a b/",
         ] {
             assert_eq!(bare_url(bad), None, "{bad}");
         }

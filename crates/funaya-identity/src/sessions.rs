@@ -12,7 +12,7 @@ use funaya_gate::{
 use funaya_policy::{Document, Kind, Principal, managed};
 use funaya_ports::{
     StoreError,
-    identity::{BoundPolicy, Change, self as rows},
+    identity::{self as rows, BoundPolicy, Change},
     meta,
 };
 use funaya_types::AccountId;
@@ -213,7 +213,8 @@ impl Identities {
         }
         let chained = matches!(caller.principal(), Principal::AssumedRole { .. });
         if chained && wish.duration_s.is_some_and(|seconds| seconds > SHORT_S) {
-            let text = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining";
+            let text =
+                "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining";
             return Err(SessionError::Validation(text.into()));
         }
         let wish = inherited(caller, wish)?;
@@ -317,7 +318,11 @@ impl Identities {
         let (account, user_id) = (*caller.account(), lasting(caller, "GetFederationToken")?);
         let limits = self.limits(account, &wish).await?;
         let new = NewSession {
-            of: SessionOf::Federated { account: account.to_string(), name: wish.name.clone(), user_id: user_id.clone() },
+            of: SessionOf::Federated {
+                account: account.to_string(),
+                name: wish.name.clone(),
+                user_id: user_id.clone(),
+            },
             duration: own_duration(user_id.is_none(), wish.duration_s),
             policies: limits.policies,
             policy_arns: wish.policy_arns,
@@ -365,7 +370,9 @@ impl Identities {
     /// Checks session policies and how much room everything takes.
     async fn limits(&self, account: AccountId, wish: &Wish) -> SessionResult<Limits> {
         if wish.policy_arns.len() > POLICIES_MAX {
-            let text = format!("1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to {POLICIES_MAX}");
+            let text = format!(
+                "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to {POLICIES_MAX}"
+            );
             return Err(SessionError::Validation(text));
         }
         for arn in &wish.policy_arns {
@@ -462,7 +469,13 @@ mod tests {
         let account: AccountId = "123456789012".parse().unwrap();
         assert_eq!(role_place("arn:aws:iam::123456789012:role/deploy"), Some((account, "deploy")));
         assert_eq!(role_place("arn:aws:iam::123456789012:role/a/b/deploy"), Some((account, "deploy")));
-        for bad in ["", "deploy", "arn:aws:iam::123456789012:role/", "arn:aws:iam::12:role/x", "arn:aws:iam::123456789012:user/x"] {
+        for bad in [
+            "",
+            "deploy",
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::12:role/x",
+            "arn:aws:iam::123456789012:user/x",
+        ] {
             assert_eq!(role_place(bad), None, "{bad}");
         }
     }

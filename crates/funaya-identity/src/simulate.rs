@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use funaya_gate::{Permit, action::iam};
 use funaya_policy::{
-    Context, Document, Kind as DocumentKind, Named, Policies, PolicyType, Principal, Request, decide, explain,
-    managed,
+    Context, Document, Kind as DocumentKind, Named, Policies, PolicyType, Principal, Request, decide, explain, managed,
 };
 use funaya_ports::identity::{self as rows, Relation};
 use funaya_types::AccountId;
@@ -252,7 +251,11 @@ impl World {
             let kind = source.kind;
             identity.push((compiled(source.name, &source.text, PolicyType::Identity, DocumentKind::Identity)?, kind));
         }
-        let texts = if simulation.boundaries.is_empty() { boundary.into_iter().collect() } else { simulation.boundaries.clone() };
+        let texts = if simulation.boundaries.is_empty() {
+            boundary.into_iter().collect()
+        } else {
+            simulation.boundaries.clone()
+        };
         let mut boundaries = Vec::new();
         for (number, text) in (1..).zip(&texts) {
             let name = format!("PermissionsBoundaryPolicyInputList.{number}");
@@ -266,7 +269,8 @@ impl World {
     fn page(&self, simulation: &Simulation, at: &PageAt) -> Page<Simulated> {
         let any = ["*".to_owned()];
         let resources = if simulation.resources.is_empty() { &any[..] } else { &simulation.resources };
-        let pairs = simulation.actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource)));
+        let pairs =
+            simulation.actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource)));
         let all: Vec<(usize, Simulated)> =
             pairs.enumerate().map(|(number, (action, resource))| (number, self.simulate(action, resource))).collect();
         let page = at.of_all(all, |(number, _)| format!("{number:08}"));
@@ -354,7 +358,8 @@ fn keys_of<'a>(documents: impl Iterator<Item = &'a str>) -> Result<Vec<String>> 
     for text in documents {
         Document::parse_within(text, DocumentKind::Identity, usize::MAX)
             .map_err(|fault| Error::InvalidInput(fault.text().to_owned()))?;
-        let document: Value = serde_json::from_str(text).map_err(|_| Error::InvalidInput("Syntax errors in policy.".into()))?;
+        let document: Value =
+            serde_json::from_str(text).map_err(|_| Error::InvalidInput("Syntax errors in policy.".into()))?;
         collect(&document, "", &mut keys);
     }
     Ok(keys.into_iter().collect())
@@ -408,7 +413,9 @@ mod tests {
         let simulation = Simulation {
             policies: vec![allow.into(), deny.into()],
             boundaries: vec![narrow.into()],
-            actions: ["ecr:GetRepositoryPolicy", "ecr:PutImage", "ecr:DeleteRepository", "iam:GetUser"].map(Into::into).into(),
+            actions: ["ecr:GetRepositoryPolicy", "ecr:PutImage", "ecr:DeleteRepository", "iam:GetUser"]
+                .map(Into::into)
+                .into(),
             ..Simulation::default()
         };
         let alice = principal("arn:aws:iam::123456789012:user/alice", "").unwrap();

@@ -76,9 +76,16 @@ mod tests {
         assert_eq!((found.host.as_str(), found.port, found.path.as_str()), ("token.example.com", 443, "/id/1"));
         assert_eq!(found.authority(), "token.example.com");
         assert_eq!(aim("https://[::1]:8443/").unwrap().authority(), "[::1]:8443");
-        for bad in
-            ["http://token.example.com", "ftp://x/", "https://user@token.example.com/", "token.example.com", "https:///x", "https://a/#b", "https://a b/", "file:///etc/passwd"]
-        {
+        for bad in [
+            "http://token.example.com",
+            "ftp://x/",
+            "https://user@token.example.com/",
+            "token.example.com",
+            "https:///x",
+            "https://a/#b",
+            "https://a b/",
+            "file:///etc/passwd",
+        ] {
             assert_eq!(aim(bad), None, "{bad}");
         }
         assert!(!Aim::parse("http://localhost:8000/x", true).unwrap().tls);
@@ -91,8 +98,20 @@ mod tests {
             assert!(callable(good), "{good}");
         }
         for bad in [
-            "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "::ffff:169.254.169.254", "0.0.0.0",
-            "0.1.2.3", "::", "fe80::1", "224.0.0.1", "ff02::1", "255.255.255.255", "fd00:ec2::254",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "fe80::1",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+            "fd00:ec2::254",
         ] {
             assert!(!callable(bad), "{bad}");
         }

@@ -21,12 +21,8 @@ pub(super) async fn create(desk: &Desk<'_>) -> Answered {
     let request = desk.read(CreateAccountRequest::from_json)?;
     let tags = shapes::given(request.tags);
     let permit = desk.permit::<actions::CreateAccount>(Said { tags: tags.clone(), ..Said::default() }).await?;
-    let new = NewAccount {
-        name: request.account_name.0,
-        email: Some(request.email.0),
-        role_name: request.role_name,
-        tags,
-    };
+    let new =
+        NewAccount { name: request.account_name.0, email: Some(request.email.0), role_name: request.role_name, tags };
     let made = desk.hall().create_account(&permit, &new).await;
     desk.tell(&permit, made, |made| CreateAccountResponse { create_account_status: Some(shapes::request(made)) }).await
 }
@@ -129,9 +125,6 @@ pub(super) async fn tags(desk: &Desk<'_>) -> Answered {
     let request = desk.read(ListTagsForResourceRequest::from_json)?;
     let permit = desk.permit::<actions::ListTagsForResource>(Said::default()).await?;
     let found = desk.hall().member_tags(&permit, &request.resource_id).await;
-    desk.tell(&permit, found, |tags| ListTagsForResourceResponse {
-        tags: Some(shapes::labels(tags)),
-        next_token: None,
-    })
-    .await
+    desk.tell(&permit, found, |tags| ListTagsForResourceResponse { tags: Some(shapes::labels(tags)), next_token: None })
+        .await
 }

@@ -43,12 +43,8 @@ pub(super) async fn create(desk: &Desk<'_>) -> Answered {
     available(&request.r#type)?;
     let tags = shapes::given(request.tags);
     let permit = desk.permit::<actions::CreatePolicy>(Said { tags: tags.clone(), ..said() }).await?;
-    let new = NewControlPolicy {
-        name: request.name,
-        description: request.description,
-        document: request.content,
-        tags,
-    };
+    let new =
+        NewControlPolicy { name: request.name, description: request.description, document: request.content, tags };
     let made = desk.hall().create_control_policy(&permit, &new).await;
     desk.tell(&permit, made, |(org, policy)| CreatePolicyResponse { policy: Some(shapes::policy(&org, policy)) }).await
 }

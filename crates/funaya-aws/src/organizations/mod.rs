@@ -107,8 +107,7 @@ async fn serve(door: &Door, request: Request) -> Answered {
     let operation = target(&request.http).and_then(|target| Operation::parse(target.split_once('.')?.1));
     let operation = operation.ok_or_else(Fail::unknown_operation)?;
     let (head, body) = request.http.into_parts();
-    let (caller, body, _held) =
-        door.admit(head, body, Service::Organizations, BODY_MAX, request.client.at).await?;
+    let (caller, body, _held) = door.admit(head, body, Service::Organizations, BODY_MAX, request.client.at).await?;
     let (members, action) = row(operation);
     let desk = Desk::new(door, door.gate.call(caller, &request.client), operation, members, body);
     match run(&desk).await {

@@ -24,10 +24,8 @@ pub(super) fn labels(tags: Vec<Tag>) -> Vec<Label> {
 }
 
 fn policy_types() -> Vec<PolicyTypeSummary> {
-    let summary = PolicyTypeSummary {
-        r#type: Some(PolicyType::ServiceControlPolicy),
-        status: Some(PolicyTypeStatus::Enabled),
-    };
+    let summary =
+        PolicyTypeSummary { r#type: Some(PolicyType::ServiceControlPolicy), status: Some(PolicyTypeStatus::Enabled) };
     vec![summary]
 }
 

@@ -190,7 +190,13 @@ pub(super) async fn dispatch(visit: &Visit<'_>) -> Answered {
 
 /// The actions of all operations as text, one line each, for the documentation.
 pub(crate) fn table() -> String {
-    let line = |operation: &Operation| format!("| `{}` | {} |
-", operation.name(), row(*operation).1.action());
+    let line = |operation: &Operation| {
+        format!(
+            "| `{}` | {} |
+",
+            operation.name(),
+            row(*operation).1.action()
+        )
+    };
     Operation::ALL.iter().map(line).collect()
 }

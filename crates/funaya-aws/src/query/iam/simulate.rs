@@ -100,9 +100,9 @@ fn result(simulated: Simulated) -> EvaluationResult {
         source_policy_type: Some(source(kind)),
         ..Statement::default()
     });
-    let boundary = simulated.within_boundary.map(|within| PermissionsBoundaryDecisionDetail {
-        allowed_by_permissions_boundary: Some(within),
-    });
+    let boundary = simulated
+        .within_boundary
+        .map(|within| PermissionsBoundaryDecisionDetail { allowed_by_permissions_boundary: Some(within) });
     EvaluationResult {
         eval_action_name: simulated.action,
         eval_resource_name: Some(simulated.resource),
