@@ -95,10 +95,7 @@ pub fn route_table() -> String {
         })
         .collect();
     let table = |name: &str, rows: String| format!("\n## {name} API\n\n| Operation | Actions |\n| --- | --- |\n{rows}");
-    let others = [
-        table("IAM", iam::table()),
-        table("STS", sts::table()),
-        table("Organizations", organizations::table()),
-    ];
+    let others =
+        [table("IAM", iam::table()), table("STS", sts::table()), table("Organizations", organizations::table())];
     format!("{ecr}{}", others.concat())
 }

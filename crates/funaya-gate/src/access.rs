@@ -68,6 +68,8 @@ pub(crate) struct Ceiling {
     pub(crate) closed: bool,
     /// Users may change their own passwords, as the account's password policy says.
     pub(crate) users_may_change_passwords: bool,
+    /// The organization's id.
+    pub(crate) organization: Option<String>,
     /// From the organization's root down to the account.
     pub(crate) levels: Vec<Vec<Named>>,
 }
@@ -252,23 +254,24 @@ impl Access {
     async fn load_ceiling(&self, account: AccountId) -> Result<Arc<Ceiling>> {
         let is_management = account == self.root.account;
         let place = EntityKey { account, kind: Kind::Account, key: account.as_str().into() };
-        let Some(entity) = self.directory.entity(&place).await.map_err(store)? else {
+        let row = match self.directory.entity(&place).await.map_err(store)? {
+            Some(entity) => read::<Account>(&entity)?,
             // The management account needs no row.
-            return Ok(Arc::new(Ceiling { closed: !is_management, ..Ceiling::default() }));
+            None if is_management => Account::default(),
+            None => return Ok(Arc::new(Ceiling { closed: true, ..Ceiling::default() })),
         };
-        let row: Account = read(&entity)?;
-        let closed = row.closed_at.is_some();
-        let users_may_change_passwords = row.password_policy.is_some_and(|policy| policy.users_may_change);
-        if is_management {
-            return Ok(Arc::new(Ceiling { users_may_change_passwords, ..Ceiling::default() }));
-        }
-        let organization = EntityKey { account: self.root.account, kind: Kind::Organization, key: ORGANIZATION.into() };
-        let counts = match self.directory.entity(&organization).await.map_err(store)? {
-            Some(entity) => read::<Organization>(&entity)?.service_control,
+        let place = EntityKey { account: self.root.account, kind: Kind::Organization, key: ORGANIZATION.into() };
+        let organization = self.directory.entity(&place).await.map_err(store)?;
+        let counts = match &organization {
+            Some(entity) => !is_management && read::<Organization>(entity)?.service_control,
             None => false,
         };
-        let levels = if counts { self.levels(account).await? } else { Vec::new() };
-        Ok(Arc::new(Ceiling { closed, users_may_change_passwords, levels }))
+        Ok(Arc::new(Ceiling {
+            closed: row.closed_at.is_some(),
+            users_may_change_passwords: row.password_policy.is_some_and(|policy| policy.users_may_change),
+            organization: organization.map(|entity| entity.id),
+            levels: if counts { self.levels(account).await? } else { Vec::new() },
+        }))
     }
 
     async fn levels(&self, account: AccountId) -> Result<Vec<Vec<Named>>> {

@@ -207,6 +207,10 @@ fn conditions(call: &Call, registry: &Registry) -> Context {
     for (key, value) in caller.tags() {
         context.set_tag("aws:PrincipalTag", &key, &value);
     }
+    let identity = caller.who.identity.as_ref();
+    if let Some(organization) = identity.and_then(|identity| identity.ceiling.organization.as_deref()) {
+        context.set("aws:PrincipalOrgID", organization);
+    }
     if let Some(claims) = caller.claims() {
         context.set("aws:TokenIssueTime", &claims.issued_at.iso8601());
         context.set("aws:MultiFactorAuthPresent", flag(claims.mfa_at.is_some()));

@@ -169,7 +169,7 @@ async fn access(house: Arc<House>, stopped: watch::Receiver<bool>) {
             tracing::error!(%error, "changes of access can't be looked for");
         }
         rounds = rounds.wrapping_add(1);
-        if stopping || rounds % USES_EVERY == 0 {
+        if stopping || rounds.is_multiple_of(USES_EVERY) {
             if let Err(error) = house.hall.store_pulls(house.gate.upkeep()).await {
                 tracing::error!(cause = %error.detail(), "times of pulls can't be stored");
             }
