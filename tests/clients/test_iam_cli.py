@@ -25,14 +25,16 @@ BEGINNING = """
 iam CreateUser --user-name {user} --path /cli/ --tags Key=a,Value=1 Key=b,Value=2 => user_arn=User.Arn
 iam CreateGroup --group-name {group} --path /cli/
 iam CreatePolicy --policy-name {policy} --policy-document {allow} --description text => policy_arn=Policy.Arn
-iam CreateVirtualMFADevice --virtual-mfa-device-name {device} --outfile {seed_file} --bootstrap-method Base32StringSeed => serial=VirtualMFADevice.SerialNumber
+iam CreateVirtualMFADevice --virtual-mfa-device-name {device} --outfile {seed_file} \\
+    --bootstrap-method Base32StringSeed => serial=VirtualMFADevice.SerialNumber
 iam CreateInstanceProfile --instance-profile-name {profile} --path /cli/
 iam CreateOpenIDConnectProvider --url {issuer} --client-id-list app --thumbprint-list {print} => oidc=OpenIDConnectProviderArn
 iam CreateSAMLProvider --name {idp} --saml-metadata-document {metadata} => saml=SAMLProviderArn
 iam CreateAccountAlias --account-alias {alias}
 iam GenerateCredentialReport
 
-iam CreateRole --role-name {role} --path /cli/ --assume-role-policy-document {trust} --max-session-duration 7200 => role_arn=Role.Arn
+iam CreateRole --role-name {role} --path /cli/ --assume-role-policy-document {trust} \\
+    --max-session-duration 7200 => role_arn=Role.Arn
 iam CreateAccessKey --user-name {user} => key=AccessKey.AccessKeyId secret=AccessKey.SecretAccessKey
 iam CreateLoginProfile --user-name {user} --password {password} --no-password-reset-required
 iam CreatePolicyVersion --policy-arn {policy_arn} --policy-document {allow} --no-set-as-default
@@ -53,7 +55,8 @@ iam PutRolePermissionsBoundary --role-name {role} --permissions-boundary {admini
 iam AddRoleToInstanceProfile --instance-profile-name {profile} --role-name {role}
 iam AddClientIDToOpenIDConnectProvider --open-id-connect-provider-arn {oidc} --client-id second
 iam UpdateOpenIDConnectProviderThumbprint --open-id-connect-provider-arn {oidc} --thumbprint-list {print}
-iam EnableMFADevice --user-name {user} --serial-number {serial} --authentication-code1 {code1} --authentication-code2 {code2}
+iam EnableMFADevice --user-name {user} --serial-number {serial} --authentication-code1 {code1} \\
+    --authentication-code2 {code2}
 iam UpdateAccountPasswordPolicy --minimum-password-length 10 --require-symbols
 iam TagUser --user-name {user} --tags Key=c,Value=3
 iam TagRole --role-name {role} --tags Key=c,Value=3
@@ -130,7 +133,8 @@ iam UpdateAssumeRolePolicy --role-name {role} --policy-document {trust}
 iam UpdateLoginProfile --user-name {user} --password-reset-required
 iam UpdateSAMLProvider --saml-provider-arn {saml} --saml-metadata-document {metadata}
 iam SetDefaultPolicyVersion --policy-arn {policy_arn} --version-id v2
-iam ResyncMFADevice --user-name {user} --serial-number {serial} --authentication-code1 {code2} --authentication-code2 {code3}
+iam ResyncMFADevice --user-name {user} --serial-number {serial} --authentication-code1 {code3} \\
+    --authentication-code2 {code4}
 iam@user ChangePassword --old-password {password} --new-password {password}-2
 
 iam UpdateRoleDescription --role-name {role} --description third
@@ -185,7 +189,7 @@ def built(service):
 
 def lines(script):
     """The calls of a script, in groups: service, caller, operation, options, what to keep."""
-    for group in script.strip().split("\n\n"):
+    for group in script.strip().replace("\\\n", " ").split("\n\n"):
         calls = []
         for line in group.splitlines():
             call, _, keep = line.partition(" => ")
@@ -278,7 +282,7 @@ def test_every_operation(plain, cli, tmp_path):
         known["trust"] = trust(issuer.url, saml)
         cli.play(BEGINNING)
         secret = seed.read_text().strip()
-        codes = {f"code{n}": totp(secret, now + 30 * (n - 2)) for n in (1, 2, 3)}
+        codes = {f"code{n}": totp(secret, now + 30 * (n - 2)) for n in range(1, 5)}
         role = f"arn:aws:iam::{ACCOUNT}:role/cli/{names['role']}"
         assertion = idp.signed(idp.assertion(role, saml, now))
         known.update(codes, refusal=refusal(plain, known["key"], known["secret"]), token=issuer.token(sub="s", aud="app"),

@@ -7,11 +7,10 @@
 use std::{
     collections::BTreeMap,
     hash::{Hash as _, Hasher as _},
-    sync::Arc,
 };
 
 use funaya_ports::{
-    audit::{Context, Entry, Event, pack},
+    audit::{Entry, pack},
     meta::{Collected, Result, Spans},
 };
 use funaya_types::{Digest, Registry, StorageKey, Timestamp};
@@ -235,22 +234,10 @@ impl Removed {
             let registry = Registry { account: row.parsed(0)?, region: row.parsed(1)? };
             let mut hasher = std::hash::DefaultHasher::new();
             removed.iter().for_each(|what| what.to_string().hash(&mut hasher));
-            let event = Event {
-                at_micros: now.micros(),
-                source: "ecr".into(),
-                name: "GarbageCollectionEvent".into(),
-                request_id: String::new(),
-                event_id: format!("gc-{rid}-{:x}-{:016x}", now.micros(), hasher.finish()),
-                request: Value::Null,
-                response: Value::Null,
-                resources: Vec::new(),
-                read_only: true,
-                error: None,
-                decision: None,
-                details: Some(json!({ "removed": removed })),
-            };
-            let context = Arc::new(Context::internal(&registry.account));
-            for batch in pack(vec![Entry { registry, context, event }]) {
+            let id = format!("gc-{rid}-{:x}-{:016x}", now.micros(), hasher.finish());
+            let mut entry = Entry::internal(&registry, "GarbageCollectionEvent", id, now);
+            entry.event.details = Some(json!({ "removed": removed }));
+            for batch in pack(vec![entry]) {
                 audit::add(tx, rid, &batch).await?;
             }
         }

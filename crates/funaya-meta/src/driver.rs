@@ -323,8 +323,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Isolation, SqlStore, audit, collect, identity, images, layers, lifecycle, migrate, repositories, settings,
-        undo, uploads, verify,
+        Isolation, SqlStore, audit, collect, collecting, identity, images, layers, lifecycle, migrate, repositories,
+        settings, undo, uploads, verify,
     };
 
     /// The statements of every module, with the module's name.
@@ -332,6 +332,7 @@ mod tests {
         let modules = [
             ("audit", audit::sql::ALL),
             ("collect", collect::sql::ALL),
+            ("collecting", collecting::sql::ALL),
             ("identity", identity::sql::ALL),
             ("images", images::sql::ALL),
             ("layers", layers::sql::ALL),

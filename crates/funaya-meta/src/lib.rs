@@ -8,6 +8,7 @@
 
 mod audit;
 mod collect;
+mod collecting;
 mod driver;
 mod identity;
 mod images;

@@ -123,6 +123,27 @@ pub struct Entry {
     pub event: Event,
 }
 
+impl Entry {
+    /// What the server, or an operator on its machine, does in a registry (TRAIL-21).
+    pub fn internal(registry: &Registry, name: &str, event_id: String, at: Timestamp) -> Self {
+        let event = Event {
+            at_micros: at.micros(),
+            source: "ecr".into(),
+            name: name.into(),
+            request_id: String::new(),
+            event_id,
+            request: Value::Null,
+            response: Value::Null,
+            resources: Vec::new(),
+            read_only: true,
+            error: None,
+            decision: None,
+            details: None,
+        };
+        Self { registry: registry.clone(), context: Arc::new(Context::internal(&registry.account)), event }
+    }
+}
+
 /// Records of one registry that are stored as one row.
 #[derive(Clone, Debug)]
 pub struct Batch {

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod blobs;
+pub mod collecting;
 pub mod identity;
 pub mod issuers;
 pub mod lifecycle;

@@ -6,6 +6,7 @@
 //!
 //! Never: HTTP, SQL, files, a clock (the permit carries the time of the call).
 
+mod collecting;
 mod damage;
 mod error;
 mod images;
@@ -22,8 +23,8 @@ mod uploads;
 use std::sync::Arc;
 
 use funaya_ports::{
-    Random, blobs::BlobStore, identity::Directory, lifecycle::LifecycleStore, meta::MetaStore, meta::Spans,
-    undo::UndoStore,
+    Random, blobs::BlobStore, collecting::CollectingStore, identity::Directory, lifecycle::LifecycleStore,
+    meta::MetaStore, meta::Spans, undo::UndoStore,
 };
 use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName, Wildcard};
 
@@ -47,6 +48,8 @@ pub use uploads::{Body, BodyError, Part};
 pub struct Parts {
     /// Rows.
     pub meta: Arc<dyn MetaStore>,
+    /// What is collected.
+    pub collecting: Arc<dyn CollectingStore>,
     /// What was deleted.
     pub undo: Arc<dyn UndoStore>,
     /// Lifecycle policies.

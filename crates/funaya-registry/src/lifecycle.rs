@@ -370,24 +370,10 @@ fn records(
 fn entry(place: &Place, details: &Value, name: &str, images: &[Value], event_id: &str, now: Timestamp) -> audit::Entry {
     let mut details = json!({"repositoryName": place.repository.as_str(), "lifecycleEventPolicy": details});
     details[name] = json!(images);
-    audit::Entry {
-        registry: place.registry.clone(),
-        context: Arc::new(audit::Context::internal(&place.registry.account)),
-        event: audit::Event {
-            at_micros: now.micros(),
-            source: "ecr".into(),
-            name: "PolicyExecutionEvent".into(),
-            request_id: String::new(),
-            event_id: event_id.into(),
-            request: Value::Null,
-            response: Value::Null,
-            resources: vec![place.registry.repository_arn(&place.repository).to_string()],
-            read_only: true,
-            error: None,
-            decision: None,
-            details: Some(details),
-        },
-    }
+    let mut entry = audit::Entry::internal(&place.registry, "PolicyExecutionEvent", event_id.into(), now);
+    entry.event.resources = vec![place.registry.repository_arn(&place.repository).to_string()];
+    entry.event.details = Some(details);
+    entry
 }
 
 fn policy_details(policy: &LifecyclePolicy, evaluated_at: Option<Timestamp>, id: String) -> Value {

@@ -1,7 +1,5 @@
 //! Bringing back what was deleted (D6): images, tags' earlier targets, whole repositories.
 
-use std::sync::Arc;
-
 use funaya_gate::Upkeep;
 use funaya_ports::{
     audit,
@@ -102,22 +100,10 @@ impl Registries {
             all.extend(more);
         }
         let id = self.parts.random.uuid();
-        let event = audit::Event {
-            at_micros: now.micros(),
-            source: "ecr".into(),
-            name: name.into(),
-            request_id: String::new(),
-            event_id: id.clone(),
-            request,
-            response: Value::Null,
-            resources: vec![place.registry.repository_arn(&place.repository).to_string()],
-            read_only: false,
-            error: None,
-            decision: None,
-            details: None,
-        };
-        let context = Arc::new(audit::Context::internal(&place.registry.account));
-        let entry = audit::Entry { registry: place.registry.clone(), context, event };
+        let mut entry = audit::Entry::internal(&place.registry, name, id.clone(), now);
+        entry.event.request = request;
+        entry.event.resources = vec![place.registry.repository_arn(&place.repository).to_string()];
+        entry.event.read_only = false;
         let empty = audit::Batch { registry: place.registry.clone(), at: now, id, body: String::new() };
         // One entry makes one batch.
         audit::pack(vec![entry]).into_iter().next().unwrap_or(empty)

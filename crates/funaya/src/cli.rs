@@ -32,7 +32,15 @@ pub(crate) enum Command {
     /// Read every stored byte again and name what is damaged
     Scrub(Options),
     /// Remove what nothing needs any more, now
-    Gc(Options),
+    Gc {
+        #[command(subcommand)]
+        what: Option<Box<Gc>>,
+        /// Only tell what would be removed now
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Print the audit log, one record a line
     Audit(Options),
     /// Bring back what was deleted
@@ -99,6 +107,18 @@ impl AccountCommand {
     }
 }
 
+/// What else to do about garbage.
+#[derive(Subcommand)]
+pub(crate) enum Gc {
+    /// Tell why a digest's bytes are there, or went
+    Explain {
+        /// sha256:…
+        digest: String,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
 /// What to do with a policy.
 #[derive(Subcommand)]
 pub(crate) enum Policy {
@@ -156,7 +176,14 @@ impl Command {
             }
             Self::Verify(options) => operator::run(options.resolve()?, operator::Task::Verify),
             Self::Scrub(options) => operator::run(options.resolve()?, operator::Task::Scrub),
-            Self::Gc(options) => operator::run(options.resolve()?, operator::Task::Gc),
+            Self::Gc { what: Some(what), .. } => {
+                let Gc::Explain { digest, options } = *what;
+                operator::run(options.resolve()?, operator::Task::GcExplain(digest))
+            }
+            Self::Gc { what: None, dry_run, options } => {
+                let task = if dry_run { operator::Task::GcDryRun } else { operator::Task::Gc };
+                operator::run(options.resolve()?, task)
+            }
             Self::Audit(options) => operator::run(options.resolve()?, operator::Task::Audit),
             Self::Restore { what, options } => operator::run(options.resolve()?, operator::Task::Restore(what)),
             Self::Explain { id, json, options } => {

@@ -11,7 +11,8 @@ use funaya_blobs::{FileStore, KeyRing};
 use funaya_gate::Sealer;
 use funaya_meta::{Isolation, SqlStore};
 use funaya_ports::{
-    Random as _, blobs::BlobStore, identity::IdentityStore, lifecycle::LifecycleStore, meta::MetaStore, undo::UndoStore,
+    Random as _, blobs::BlobStore, collecting::CollectingStore, identity::IdentityStore, lifecycle::LifecycleStore,
+    meta::MetaStore, undo::UndoStore,
 };
 use funaya_types::{AccountId, Secret};
 
@@ -24,6 +25,7 @@ pub(crate) struct Data {
     pub(crate) identities: Arc<dyn IdentityStore>,
     pub(crate) lifecycle: Arc<dyn LifecycleStore>,
     pub(crate) undo: Arc<dyn UndoStore>,
+    pub(crate) collecting: Arc<dyn CollectingStore>,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) root_key: [u8; 32],
     pub(crate) account: AccountId,
@@ -56,7 +58,8 @@ impl Data {
         let meta: Arc<dyn MetaStore> = store.clone();
         let identities: Arc<dyn IdentityStore> = store.clone();
         let lifecycle: Arc<dyn LifecycleStore> = store.clone();
-        let undo: Arc<dyn UndoStore> = store;
+        let undo: Arc<dyn UndoStore> = store.clone();
+        let collecting: Arc<dyn CollectingStore> = store;
         identities.refresh().await.map_err(chain)?;
         let keys = KeyRing::new(&root_key, Arc::new(SystemRandom));
         let blobs = Arc::new(FileStore::open(&folder.join("blobs"), keys).map_err(unusable_store)?);
@@ -66,7 +69,19 @@ impl Data {
             Some((id, secret)) => (id.clone(), Secret::new(secret.as_str())),
             None => root_access_key(&*meta, &root_key).await?,
         };
-        Ok(Self { folder, meta, identities, lifecycle, undo, blobs, root_key, account, root_access_key, _lock: lock })
+        Ok(Self {
+            folder,
+            meta,
+            identities,
+            lifecycle,
+            undo,
+            collecting,
+            blobs,
+            root_key,
+            account,
+            root_access_key,
+            _lock: lock,
+        })
     }
 }
 

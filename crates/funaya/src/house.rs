@@ -57,6 +57,7 @@ impl House {
         let gate = Arc::new(gate.ok_or(unusable)?);
         let hall = Arc::new(Registries::new(Parts {
             meta: data.meta.clone(),
+            collecting: data.collecting.clone(),
             undo: data.undo.clone(),
             lifecycle: data.lifecycle.clone(),
             directory: data.identities.clone(),

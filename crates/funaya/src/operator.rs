@@ -28,6 +28,8 @@ pub(crate) enum Task {
     Verify,
     Scrub,
     Gc,
+    GcDryRun,
+    GcExplain(String),
     Audit,
     Explain { id: String, json: bool },
     Replay(Replay),
@@ -72,6 +74,8 @@ pub(crate) async fn perform(house: &House, task: Task, lines: Lines) -> ExitCode
         Task::Verify => verify(house, &lines).await,
         Task::Scrub => scrub(house, &lines).await,
         Task::Gc => gc(house, &lines).await,
+        Task::GcDryRun => gc_dry_run(house, &lines).await,
+        Task::GcExplain(digest) => gc_explain(house, &digest, &lines).await,
         Task::Audit => print_audit(house, &lines).await,
         Task::Explain { id, json } => reasons::explain(house, &id, json, &lines).await,
         Task::Restore(what) => restore::perform(house, &what, &lines).await,
@@ -194,6 +198,30 @@ async fn gc(house: &House, lines: &Lines) -> Outcome {
         tidied.objects + unowned
     );
     say(lines, text).await;
+    Ok(true)
+}
+
+async fn gc_dry_run(house: &House, lines: &Lines) -> Outcome {
+    let all = house.hall.removable(house.gate.upkeep(), house.gate.now()).await?;
+    for one in &all {
+        let place = one.repository.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        let bytes = if one.bytes > 0 { format!(", {} bytes", one.bytes) } else { String::new() };
+        say(lines, format!("{} {}{place}{bytes}", one.what, one.name)).await;
+    }
+    let bytes: u64 = all.iter().map(|one| one.bytes).sum();
+    say(lines, format!("{} would be removed now, {bytes} bytes of blobs and uploads", all.len())).await;
+    Ok(true)
+}
+
+async fn gc_explain(house: &House, digest: &str, lines: &Lines) -> Outcome {
+    let (registry, now) = (house.gate.default_registry(), house.gate.now());
+    let told = house.hall.explain_digest(house.gate.upkeep(), registry, &digest.parse()?, now).await?;
+    if told.is_empty() {
+        return Err(format!("nothing is known of {digest} in {registry}").into());
+    }
+    for line in told {
+        say(lines, line).await;
+    }
     Ok(true)
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod damage;
+mod gc;
 mod http;
 mod iam;
 mod identity;
