@@ -478,7 +478,10 @@ def test_another_account(ecr):
 BUILT = {"CreateRepository", "DescribeRepositories", "DeleteRepository", "PutImage", "BatchGetImage", "BatchDeleteImage",
          "ListImages", "DescribeImages", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload",
          "BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "GetAuthorizationToken", "TagResource", "UntagResource",
-         "ListTagsForResource", "PutImageTagMutability", "DescribeRegistry", "ListImageReferrers"}
+         "ListTagsForResource", "PutImageTagMutability", "DescribeRegistry", "ListImageReferrers", "SetRepositoryPolicy",
+         "GetRepositoryPolicy", "DeleteRepositoryPolicy", "PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
+         "PutLifecyclePolicy", "GetLifecyclePolicy", "DeleteLifecyclePolicy", "StartLifecyclePolicyPreview",
+         "GetLifecyclePolicyPreview"}
 # Values for the members that an operation requires.
 VALUES = {
     "repositoryNames": ["some/name"], "imageId": {"imageTag": "v1"}, "policyText": '{"Version":"2012-10-17","Statement":[]}',
