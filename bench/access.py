@@ -1,7 +1,7 @@
 """What sign-in and policies cost: manifest GETs at 32 connections by root, and by a user with 10 policies, a boundary
 and a repository policy, in turns on one server. Needs boto3 (the tests' environment has it) and the load generator.
 
-    ~/.cache/funaya/venv/bin/python bench/access.py --bin target/release/funaya --users 10000 --roles 1000
+    ~/.cache/funaya/venv/bin/python bench/access.py --bin target/release/funaya --accounts 10 --users 10000 --roles 1000
 """
 import argparse
 import base64
@@ -73,8 +73,17 @@ def make_user(url, iam, ecr):
     return token(client(url, "ecr", (key["AccessKeyId"], key["SecretAccessKey"])))
 
 
+def add_account(folder, options, number):
+    """Another account, by the command for it; gives its root's key."""
+    line = [options.bin, "account", "create", "--name", f"team-{number}", "--email", f"team-{number}@example.com",
+            "--format", "json", "--data", f"{folder}/data"]
+    out = subprocess.run(line, check=True, capture_output=True, text=True, env={**os.environ, "FUNAYA_LOG": "error"})
+    key = json.loads(out.stdout)
+    return key["accessKeyId"], key["secretAccessKey"]
+
+
 def fill(iam, users, roles):
-    """Many more users and roles."""
+    """Many users and roles."""
     trust = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
                                                                 "Principal": {"Service": "ec2.amazonaws.com"}}]})
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
@@ -110,6 +119,7 @@ def main():
     parser.add_argument("--bin", default="target/release/funaya")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--accounts", type=int, default=1, help="over how many accounts users and roles are spread")
     parser.add_argument("--users", type=int, default=0)
     parser.add_argument("--roles", type=int, default=0)
     options = parser.parse_args()
@@ -131,9 +141,12 @@ def main():
                   f"{100 * (1 - ratio):.1f} % less")
             if options.users or options.roles:
                 before = medians["user"]
-                fill(iam, options.users, options.roles)
+                keys = [add_account(folder, options, number) for number in range(options.accounts)]
+                for key in keys:
+                    fill(client(url, "iam", key), options.users // len(keys), options.roles // len(keys))
                 medians, ratio = measure(address, root, user, options)
-                print(f"with {options.users} more users and {options.roles} more roles: root {medians['root']:.0f}, "
+                print(f"with {options.users} more users and {options.roles} more roles in {options.accounts} "
+                      f"accounts: root {medians['root']:.0f}, "
                       f"user {medians['user']:.0f} ({medians['user'] / before:.2f} of before)")
         finally:
             server.terminate()

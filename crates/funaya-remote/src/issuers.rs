@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::OnceCell,
 };
 use tokio_rustls::TlsConnector;
 
@@ -27,7 +28,8 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// Asks providers over HTTPS. Redirects are not followed, and nothing is remembered.
 pub struct HttpIssuers {
-    tls: Arc<ClientConfig>,
+    /// Made at the first call: the certificates of a machine are 150 and more, and few servers need them.
+    tls: OnceCell<Arc<ClientConfig>>,
     loopback: bool,
 }
 
@@ -39,21 +41,18 @@ struct Configuration {
 }
 
 impl HttpIssuers {
-    /// Trusts the certificates that this machine trusts. `loopback`: take providers on this machine, without TLS too.
-    ///
-    /// # Errors
-    /// A sentence, if TLS can't be used.
-    pub fn new(loopback: bool) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        // A machine without certificates can start all the same; then no provider is believed.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS can't be used: {error}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { tls: Arc::new(tls), loopback })
+    /// `loopback`: take providers on this machine, without TLS too.
+    #[must_use]
+    pub fn new(loopback: bool) -> Self {
+        Self { tls: OnceCell::new(), loopback }
+    }
+
+    async fn tls(&self) -> Result<TlsConnector, IssuerError> {
+        let load = || async {
+            let loaded = tokio::task::spawn_blocking(trust_this_machine).await;
+            loaded.map_err(|_| IssuerError::Unreachable)?.map(Arc::new).map_err(|_| IssuerError::Unreachable)
+        };
+        Ok(TlsConnector::from(self.tls.get_or_try_init(load).await?.clone()))
     }
 
     async fn discover(&self, issuer: &str) -> Result<String, IssuerError> {
@@ -79,8 +78,7 @@ impl HttpIssuers {
             return if own { ask(stream, aim).await } else { Err(IssuerError::Refused) };
         }
         let name = ServerName::try_from(aim.host.clone()).map_err(|_| IssuerError::Refused)?;
-        let connector = TlsConnector::from(self.tls.clone());
-        let stream = connector.connect(name, stream).await.map_err(|_| IssuerError::Unreachable)?;
+        let stream = self.tls().await?.connect(name, stream).await.map_err(|_| IssuerError::Unreachable)?;
         ask(stream, aim).await
     }
 
@@ -100,6 +98,15 @@ impl HttpIssuers {
         }
         Err(error)
     }
+}
+
+/// Believes whom this machine believes: nobody, on a machine without certificates.
+fn trust_this_machine() -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// One request on a connection of its own.

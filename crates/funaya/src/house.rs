@@ -76,7 +76,7 @@ impl House {
             root_key_id: data.root_access_key.0.clone(),
             decisions: data.meta.clone(),
             mfa: Sealer::new(&data.root_key, "MFA devices", random.clone()).ok_or(unusable)?,
-            issuers: issuers(settings)?,
+            issuers: issuers(settings),
         }));
         let tokens = Sealer::new(&data.root_key, "paging tokens", random).ok_or(unusable)?;
         let house = Self {
@@ -153,10 +153,10 @@ impl House {
 }
 
 /// Where keys of identity providers come from: files if there is a setting for them, and then nobody is called.
-fn issuers(settings: &Settings) -> Result<Arc<dyn IssuerKeys>, Failed> {
+fn issuers(settings: &Settings) -> Arc<dyn IssuerKeys> {
     match settings.oidc_jwks.as_slice() {
-        [] => Ok(Arc::new(HttpIssuers::new(settings.oidc_loopback)?)),
-        files => Ok(Arc::new(FileIssuers::new(files))),
+        [] => Arc::new(HttpIssuers::new(settings.oidc_loopback)),
+        files => Arc::new(FileIssuers::new(files)),
     }
 }
 
