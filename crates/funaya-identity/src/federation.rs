@@ -35,6 +35,7 @@ const STALE: Duration = Duration::from_secs(600);
 const ASK_EVERY: Duration = Duration::from_secs(30);
 /// How long a provider that did not answer is left alone.
 const REST: Duration = Duration::from_secs(5);
+const UNKNOWN_KEY: &str = "The ID Token is signed with a key that its issuer does not know";
 const KEYS_MAX: usize = 100;
 /// Claims that conditions know.
 const CLAIMS_MAX: usize = 64;
@@ -141,16 +142,10 @@ fn invalid(text: impl Into<String>) -> SessionError {
 impl Identities {
     /// Finds out who shows a token, by what the role's account knows of its issuer.
     pub async fn web_identity(&self, token: &str, account: AccountId, now: Timestamp) -> SessionResult<WebIdentity> {
-        let header =
-            jsonwebtoken::decode_header(token).map_err(|_| invalid("The ID Token provided is not a valid JWT"))?;
-        if !ALGORITHMS.contains(&header.alg) {
-            return Err(invalid("The ID Token is signed with an algorithm that is not supported"));
-        }
-        let issuer = unchecked_issuer(token).ok_or_else(|| invalid("Missing a required claim: iss"))?;
-        let provider = self.provider_of(account, &issuer).await?;
-        let key = self.signing_key(&provider.url, header.alg, header.kid.as_deref(), now).await?;
-        let claims = checked(token, &key, header.alg)?;
-        identified(account, &provider, &claims, now)
+        let shown = Shown::read(token)?;
+        let provider = self.provider_of(account, &shown.issuer).await?;
+        let key = self.signing_key(&provider.url, shown.algorithm, shown.key_id.as_deref(), now).await?;
+        identified(account, &provider, &shown.checked_by(&key)?, now)
     }
 
     /// Makes a session of a role for whoever showed the token (COMP-097).
@@ -260,7 +255,7 @@ impl Identities {
             let text = "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements";
             return Err(SessionError::Unreachable(text.into()));
         }
-        find(&seen).ok_or_else(|| invalid("The ID Token is signed with a key that its issuer does not know"))
+        find(&seen).ok_or_else(|| invalid(UNKNOWN_KEY))
     }
 
     async fn ask(&self, issuer: &str, seen: &mut Seen, now: Timestamp) {
@@ -315,21 +310,55 @@ fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
     named && kind
 }
 
-/// The issuer that a token names, to find out by whose keys it is to be checked.
-fn unchecked_issuer(token: &str) -> Option<String> {
-    let claims = jsonwebtoken::dangerous::insecure_decode::<Map<String, Value>>(token).ok()?.claims;
-    claims.get("iss")?.as_str().map(str::to_owned)
+/// A token before it is believed: what finds the key that is to check it.
+struct Shown<'a> {
+    token: &'a str,
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    issuer: String,
 }
 
-/// The claims, if the signature is right. Times and audience are checked by our own clock and rules.
-fn checked(token: &str, key: &Jwk, algorithm: Algorithm) -> SessionResult<Map<String, Value>> {
-    let bad = || invalid("The ID Token's signature could not be verified");
-    let key = DecodingKey::from_jwk(key).map_err(|_| bad())?;
-    let mut rules = Validation::new(algorithm);
-    rules.required_spec_claims.clear();
-    (rules.validate_exp, rules.validate_nbf, rules.validate_aud) = (false, false, false);
-    let token = jsonwebtoken::decode::<Map<String, Value>>(token, &key, &rules).map_err(|_| bad())?;
-    Ok(token.claims)
+impl<'a> Shown<'a> {
+    fn read(token: &'a str) -> SessionResult<Self> {
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|_| invalid("The ID Token provided is not a valid JWT"))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(invalid("The ID Token is signed with an algorithm that is not supported"));
+        }
+        let claims = jsonwebtoken::dangerous::insecure_decode::<Map<String, Value>>(token).ok();
+        let issuer = claims.as_ref().and_then(|read| read.claims.get("iss")?.as_str());
+        let issuer = issuer.ok_or_else(|| invalid("Missing a required claim: iss"))?.to_owned();
+        Ok(Self { token, algorithm: header.alg, key_id: header.kid, issuer })
+    }
+
+    /// The claims, if the signature is right. Times and audience are checked by our own clock and rules.
+    fn checked_by(&self, key: &Jwk) -> SessionResult<Map<String, Value>> {
+        let bad = || invalid("The ID Token's signature could not be verified");
+        let key = DecodingKey::from_jwk(key).map_err(|_| bad())?;
+        let mut rules = Validation::new(self.algorithm);
+        rules.required_spec_claims.clear();
+        (rules.validate_exp, rules.validate_nbf, rules.validate_aud) = (false, false, false);
+        let token = jsonwebtoken::decode::<Map<String, Value>>(self.token, &key, &rules).map_err(|_| bad())?;
+        Ok(token.claims)
+    }
+}
+
+/// Who shows a token, by the key set of the one provider that is believed: the whole check, without looking anything
+/// up.
+///
+/// # Errors
+/// As for [`Identities::web_identity`].
+pub fn identify(
+    token: &str,
+    account: AccountId,
+    provider: &OidcProvider,
+    keys: &str,
+    now: Timestamp,
+) -> SessionResult<WebIdentity> {
+    let shown = Shown::read(token)?;
+    let keys = key_set(keys);
+    let key = chosen(&keys, shown.algorithm, shown.key_id.as_deref()).ok_or_else(|| invalid(UNKNOWN_KEY))?;
+    identified(account, provider, &shown.checked_by(key)?, now)
 }
 
 fn identified(

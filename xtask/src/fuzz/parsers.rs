@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use funaya_gate::Sealer;
+use funaya_identity::{OidcProvider, identify};
 use funaya_policy::{
     Context, Document, Issuer, Kind, Level, Named, Policies, PolicyType, Principal, Request, decide, explain,
 };
@@ -288,6 +289,21 @@ pub(super) fn token(case: &[u8]) -> Verdict {
     let known = super::targets::SEALED.iter().any(|(plain, sealed)| *plain == opened && *sealed == text);
     ensure(known, || format!("opened what was never sealed: {opened}"))?;
     ensure(sealer.open(&text, "another").is_none(), || "opened for another purpose".into())?;
+    Ok(true)
+}
+
+pub(super) fn jwt(case: &[u8]) -> Verdict {
+    let text = String::from_utf8_lossy(case);
+    let provider = OidcProvider {
+        url: "https://id.example.com/x".into(),
+        client_ids: vec!["sts.amazonaws.com".into()],
+        ..OidcProvider::default()
+    };
+    let account = AccountId::from_number(111_122_223_333);
+    let Ok(identity) = identify(&text, account, &provider, super::targets::JWKS, NOW) else { return Ok(false) };
+    let signed = |token: &str| token.rsplit_once('.').map(|(signed, _)| signed.to_owned());
+    let known = super::targets::JWTS.iter().any(|token| signed(token) == signed(&text));
+    ensure(known, || format!("believed what was never signed: {identity:?}"))?;
     Ok(true)
 }
 

@@ -16,6 +16,7 @@ pub(super) const ALL: &[Target] = &[
     Target { name: "json", seeds: bodies, words: JSON, check: parsers::json },
     Target { name: "sigv4", seeds: signed, words: SIGV4, check: parsers::sigv4 },
     Target { name: "token", seeds: tokens, words: TOKEN, check: parsers::token },
+    Target { name: "jwt", seeds: jwts, words: JWT, check: parsers::jwt },
     Target { name: "paths", seeds: names, words: NAMES, check: parsers::paths },
     Target { name: "wildcard", seeds: patterns, words: PATTERN, check: parsers::wildcard },
     Target { name: "saml", seeds: assertions, words: SAML, check: parsers::saml },
@@ -159,6 +160,22 @@ pub(super) static SEALED: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
 
 fn tokens() -> Vec<Vec<u8>> {
     SEALED.iter().map(|(_, sealed)| sealed.clone().into_bytes()).collect()
+}
+
+const JWT: &str = "\
+    . eyJhbGciOiJub25lIn0 eyJhbGciOiJIUzI1NiIsImtpZCI6InIifQ eyJhbGciOiJFUzI1NiIsImtpZCI6ImUifQ \
+    eyJhbGciOiJSUzI1NiIsImtpZCI6ImUifQ eyJhbGciOiJQUzI1NiJ9 e30 W10 AAAA - _ =";
+
+/// The keys of a provider that signed [`JWTS`], and nothing else ever.
+pub(super) const JWKS: &str = r#"{"keys":[{"kty":"RSA","kid":"r","use":"sig","alg":"RS256","n":"p7U8Vd2pGwCQNuXL171ubL2PMVfGhBB-x3rRJbPOTp-5lCpmxwbf8eFs9nBuhlwqHGlgLSV4RQry_ffitFkrbMqV0g3TooA6fgVz1s5RnFOQ01skTNiWexEPKlqkggbeaTbgQ7XF1TRDCMgZLvmwC7LAr4XJlMxm14czgVtojQZI5Te5rzIcin1uS_dNcCVLdfnNX4qU-auBAzx_a22vM9wGW9Q8HyzbTcBrmLR99UvdkrF1W9mDm1bhLFkbFyfAiobIhRnhKYsN0dyTkp_GQDOOARHO4ZGM-4c1CwbMUaXwxSPe_UBpLJ3HpNAjjH1cC_JFl7iM8CnByb4x8VgQEw","e":"AQAB"},{"kty":"EC","kid":"e","crv":"P-256","x":"qVSm07HwKBgRVW3GIWUS-zAdVd4wooEgc7mI0nsP548","y":"OA4_B-oqDx_UZgzS_ytbyvIlDRtdPPei2VxmPzZKPBU"}]}"#;
+
+pub(super) const JWTS: [&str; 2] = [
+    "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InIifQ.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUuY29tL3giLCJzdWIiOiJyZXBvOmEvYiIsImF1ZCI6InN0cy5hbWF6b25hd3MuY29tIiwiZXhwIjoxNzk1NTIwODAwLCJpYXQiOjE3OTU1MjAyMDAsIm5iZiI6MTc5NTUyMDE5NSwiYW1yIjpbIm9uZSIsInR3byJdLCJlbWFpbCI6ImFAZXhhbXBsZS5jb20ifQ.K_Z2pgUMJuZVRBvZAd4tk29kPYOUnWGqW7IYOaUdjklFgmv1Fzcx_nrFWOyaQOG0s43dqqhBifs-ImUV7cxcgmj9ViotGHA9mnnquH5xxTqO0mKU5U1-uHCFVD33gJ5ix264RiCvHNY95PeD3fiXkZfRfi8VRF5x2es7U8Zydjt3upXgQUZlc9TiVvMz2K-tWDV58aVQooikoUQFrXhrCvOFk9qZMyVX80lu-_HMdOs9SXZ0bT7qnGY9hEo5Hj1ABnvJFwNczIawdcGwajbe4Fjy5kzCY85RrBPz-MxtX9z2TAgUMPMiirj8uiUdRQsxROUZKm1Rz1EFfKYihFQPyg",
+    "eyJhbGciOiJFUzI1NiIsImtpZCI6ImUifQ.eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUuY29tL3giLCJzdWIiOiJyZXBvOmEvYiIsImF1ZCI6WyJvdGhlciIsInN0cy5hbWF6b25hd3MuY29tIl0sImV4cCI6MTc5NTUyMDgwMCwiaWF0IjoxNzk1NTIwMjAwLCJuYmYiOjE3OTU1MjAxOTUsImF6cCI6Im1lIiwiaHR0cHM6Ly9hd3MuYW1hem9uLmNvbS90YWdzIjp7InByaW5jaXBhbF90YWdzIjp7InRlYW0iOlsiYSJdfSwidHJhbnNpdGl2ZV90YWdfa2V5cyI6WyJ0ZWFtIl19fQ.MgCwxpM351H1pZB_guQfC8tUwj6Yp0cysQRe2kYlmzbBHoLIxuCVjBNZAm4NRSehln7plRLUd4K4ThSgDjkj5Q",
+];
+
+fn jwts() -> Vec<Vec<u8>> {
+    owned(&JWTS)
 }
 
 const NAMES: &str = "\
