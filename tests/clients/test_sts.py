@@ -763,6 +763,17 @@ def test_bad_assertions(world, saml, tmp_path):
     other = tmp_path / "other.key"
     run(tool("openssl"), "genrsa", "-out", other, "2048")
     no(saml.signed(plain, key=other))
+    # A signature that brings its own key is no better, and one of many is not looked at.
+    own = SamlProvider(tmp_path)
+    letters = "".join(own.certificate.read_text().splitlines()[1:-1])
+    info = f"<ds:KeyInfo><ds:X509Data><ds:X509Certificate>{letters}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
+    brought = saml.signed(plain, key=own.key)
+    no(brought.replace("</ds:SignatureValue>", f"</ds:SignatureValue>{info}"))
+    assert by_assertion(world, role, saml.arn, good.replace("</ds:SignatureValue>", f"</ds:SignatureValue>{info}"))
+    start, end = good.index("<ds:Signature "), good.index("</ds:Signature>") + len("</ds:Signature>")
+    no(good[:end] + 2 * good[start:end] + good[end:])
+    transform = good[good.index("<ds:Transform "):good.index("</ds:Transform>") + len("</ds:Transform>")]
+    no(good.replace(transform, 4 * transform))
     no(saml.signed(plain, method="hmac-sha256"))
     no(good.replace("xmldsig-more#rsa-sha256", "xmldsig-more#rsa-sha512"))
     no('<!DOCTYPE x [<!ENTITY e "x">]>' + good)

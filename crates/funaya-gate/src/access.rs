@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use funaya_policy::{Document, Kind as DocumentKind, Named, PolicyType, managed};
+use funaya_policy::{Document, Kind as DocumentKind, Named, managed};
 use funaya_ports::{
     StoreError,
     identity::{
@@ -184,14 +184,14 @@ impl Access {
         };
         let mut policies = Vec::new();
         for (name, document) in &inline {
-            policies.push(named(format!("inline policy {name} of {id}"), PolicyType::Identity, document)?);
+            policies.push(named(format!("inline policy {name} of {id}"), DocumentKind::Identity, document)?);
         }
         self.attached(account, id, &mut policies).await?;
         for group in self.links(account, Relation::MemberOf, id).await? {
             self.group(&group, &mut policies).await?;
         }
         let boundary = match self.links(account, Relation::BoundedBy, id).await?.first() {
-            Some(arn) => Some(self.managed(arn, PolicyType::Boundary).await?),
+            Some(arn) => Some(self.managed(arn, DocumentKind::Boundary).await?),
             None => None,
         };
         Ok(Some(Arc::new(Identity { account, kind, tags, policies, boundary, ceiling })))
@@ -203,22 +203,22 @@ impl Access {
         let group: Group = read(&entity)?;
         for (name, document) in &group.inline {
             let name = format!("inline policy {name} of group {}", group.name);
-            policies.push(named(name, PolicyType::Identity, document)?);
+            policies.push(named(name, DocumentKind::Identity, document)?);
         }
         self.attached(entity.place.account, id, policies).await
     }
 
     async fn attached(&self, account: AccountId, id: &str, policies: &mut Vec<Named>) -> Result<()> {
         for arn in self.links(account, Relation::Attached, id).await? {
-            policies.push(self.managed(&arn, PolicyType::Identity).await?);
+            policies.push(self.managed(&arn, DocumentKind::Identity).await?);
         }
         Ok(())
     }
 
     /// A managed policy by ARN. One that is gone allows nothing.
-    pub(crate) async fn managed(&self, arn: &str, policy_type: PolicyType) -> Result<Named> {
+    pub(crate) async fn managed(&self, arn: &str, kind: DocumentKind) -> Result<Named> {
         if let Some(policy) = managed::by_arn(arn) {
-            return named(arn.to_owned(), policy_type, policy.document);
+            return named(arn.to_owned(), kind, policy.document);
         }
         let text = match policy_place(arn) {
             Some(place) => match self.directory.entity(&place).await.map_err(store)? {
@@ -227,7 +227,7 @@ impl Access {
             },
             None => None,
         };
-        named(arn.to_owned(), policy_type, text.as_deref().unwrap_or(NOTHING))
+        named(arn.to_owned(), kind, text.as_deref().unwrap_or(NOTHING))
     }
 
     /// The policies that a session was made with; `None` if it has no limit.
@@ -236,10 +236,10 @@ impl Access {
             .get(&*self.directory, &claims.access_key_id, || async {
                 let mut policies = Vec::new();
                 for document in &claims.policies {
-                    policies.push(named("session policy".to_owned(), PolicyType::Session, document)?);
+                    policies.push(named("session policy".to_owned(), DocumentKind::Session, document)?);
                 }
                 for arn in &claims.policy_arns {
-                    policies.push(self.managed(arn, PolicyType::Session).await?);
+                    policies.push(self.managed(arn, DocumentKind::Session).await?);
                 }
                 Ok(Arc::new(policies))
             })
@@ -294,11 +294,11 @@ impl Access {
 
     async fn service_control(&self, id: &str) -> Result<Named> {
         if id == FULL_ACCESS_ID {
-            return named(id.to_owned(), PolicyType::ServiceControl, managed::FULL_AWS_ACCESS.document);
+            return named(id.to_owned(), DocumentKind::ServiceControl, managed::FULL_AWS_ACCESS.document);
         }
         let entity = self.entity_of(id, Kind::ServiceControlPolicy).await?;
         let entity = entity.ok_or_else(|| damaged("a service control policy"))?;
-        named(id.to_owned(), PolicyType::ServiceControl, &read::<ServiceControlPolicy>(&entity)?.document)
+        named(id.to_owned(), DocumentKind::ServiceControl, &read::<ServiceControlPolicy>(&entity)?.document)
     }
 
     /// A repository's policy and labels. For one that does not exist: nothing, and nothing is kept.
@@ -312,7 +312,7 @@ impl Access {
             return Ok(Arc::default());
         };
         let arn = registry.repository_arn(name).to_string();
-        let policy = row.policy.map(|policy| bound(format!("policy of {arn}"), PolicyType::Resource, &policy));
+        let policy = row.policy.map(|policy| bound(format!("policy of {arn}"), DocumentKind::Repository, &policy));
         let tags = row.tags.iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect();
         let found = Arc::new(Protected { policy: policy.transpose()?, tags });
         self.repositories.keep(key, epoch, found.clone());
@@ -325,7 +325,7 @@ impl Access {
             .get(&*self.directory, registry, || async {
                 let policy = self.directory.registry_policy(registry).await.map_err(store)?;
                 let name = format!("policy of the registry {registry}");
-                policy.map(|policy| Ok(Arc::new(bound(name, PolicyType::Resource, &policy)?))).transpose()
+                policy.map(|policy| Ok(Arc::new(bound(name, DocumentKind::Registry, &policy)?))).transpose()
             })
             .await
     }
@@ -348,32 +348,21 @@ fn policy_place(arn: &str) -> Option<EntityKey> {
 }
 
 /// A resource-based policy with the ids that its principals had when it was set (POL-15).
-pub(crate) fn bound(name: String, policy_type: PolicyType, json: &str) -> Result<Named> {
+pub(crate) fn bound(name: String, kind: DocumentKind, json: &str) -> Result<Named> {
     let policy: BoundPolicy = serde_json::from_str(json).map_err(|_| damaged(&name))?;
-    bind(name, policy_type, &policy)
+    bind(name, kind, &policy)
 }
 
-pub(crate) fn bind(name: String, policy_type: PolicyType, policy: &BoundPolicy) -> Result<Named> {
-    let mut named = named(name, policy_type, &policy.text)?;
+pub(crate) fn bind(name: String, kind: DocumentKind, policy: &BoundPolicy) -> Result<Named> {
+    let mut named = named(name, kind, &policy.text)?;
     named.document = named.document.bind(|arn| policy.ids.get(arn).map(String::as_str));
     Ok(named)
 }
 
 /// A stored document was parsed before it was stored; if it can't be read now, nothing may be decided by it.
-fn named(name: String, policy_type: PolicyType, text: &str) -> Result<Named> {
-    let kind = match policy_type {
-        PolicyType::ServiceControl => DocumentKind::ServiceControl,
-        PolicyType::Endpoint => DocumentKind::Endpoint,
-        PolicyType::Resource if name.starts_with("policy of the registry") => DocumentKind::Registry,
-        PolicyType::Resource => DocumentKind::Repository,
-        PolicyType::Trust => DocumentKind::Trust,
-        PolicyType::Key => DocumentKind::Key,
-        PolicyType::Identity => DocumentKind::Identity,
-        PolicyType::Boundary => DocumentKind::Boundary,
-        PolicyType::Session => DocumentKind::Session,
-    };
+fn named(name: String, kind: DocumentKind, text: &str) -> Result<Named> {
     let document = Document::parse_within(text, kind, usize::MAX).map_err(|_| damaged(&name))?;
-    Ok(Named { name: name.into(), policy_type, document })
+    Ok(Named { name: name.into(), policy_type: kind.policy_type(), document })
 }
 
 fn read<T: for<'a> serde::Deserialize<'a>>(entity: &Entity) -> Result<T> {

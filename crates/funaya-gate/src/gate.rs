@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use funaya_policy::{PolicyType, Principal};
+use funaya_policy::{Kind, Principal};
 use funaya_ports::{
     Clock, Random, StoreError, audit,
     identity::{BoundPolicy, Directory, LastUse},
@@ -368,7 +368,7 @@ impl Gate {
         for resource in target.resources(registry) {
             let asked = asked(A::OPERATION, &action);
             let case = Case::gather(&self.access, call, registry, asked, target, &resource).await?;
-            let policy = access::bind(resource.arn.clone(), PolicyType::Resource, policy)?;
+            let policy = access::bind(resource.arn.clone(), Kind::Repository, policy)?;
             if !case.with_policy(policy).decide().is_allowed() {
                 return Ok(false);
             }

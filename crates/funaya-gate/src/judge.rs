@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use funaya_policy::{Context, Decision, Explanation, Level, Named, Outcome, Policies, PolicyType, Principal, Request};
+use funaya_policy::{
+    Context, Decision, Explanation, Kind, Level, Named, Outcome, Policies, PolicyType, Principal, Request,
+};
 use funaya_ports::StoreError;
 use funaya_types::{AccountId, Registry, Timestamp};
 
@@ -55,9 +57,7 @@ impl<'a> Case<'a> {
             _ => Arc::default(),
         };
         let trust = match &resource.policy {
-            OwnPolicy::Trust(policy) => {
-                Some(bind(format!("trust policy of {}", resource.arn), PolicyType::Trust, policy)?)
-            }
+            OwnPolicy::Trust(policy) => Some(bind(format!("trust policy of {}", resource.arn), Kind::Trust, policy)?),
             _ => None,
         };
         let of_registry = if asked.service == Service::Ecr { access.registry(registry).await? } else { None };

@@ -18,7 +18,7 @@ use jsonwebtoken::{
 use serde_json::{Map, Value};
 
 use crate::{
-    Error, Identities, SessionError, SessionResult, Tag,
+    Error, Identities, SessionError, SessionResult, Tag, off_reactor,
     providers::oidc_arn,
     row::key,
     saml,
@@ -176,7 +176,8 @@ impl Identities {
             _ => invalid("Provider specified by the PrincipalArn does not exist in the role's account"),
         })?;
         let metadata = saml::metadata(&provider.body.metadata).map_err(invalid)?;
-        let said = saml::assertion(sent, &metadata, now)?;
+        let sent = sent.to_owned();
+        let said = off_reactor(move || saml::assertion(&sent, &metadata, now)).await??;
         let meant = |pair: &String| {
             let parts: Vec<&str> = pair.split(',').map(str::trim).collect();
             parts == [role_arn, provider_arn] || parts == [provider_arn, role_arn]

@@ -232,6 +232,11 @@ fn recorded<A: Action>(permit: &Permit<A>, answer: serde_json::Value) -> Change 
     Change::new(permit.record(answer))
 }
 
+/// Work that takes a processor longer than the reactor may be kept.
+async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| damaged("work was broken off"))
+}
+
 fn damaged(what: &str) -> Error {
     StoreError::Damaged(what.to_owned()).into()
 }

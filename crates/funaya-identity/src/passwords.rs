@@ -9,7 +9,7 @@ use funaya_ports::identity::{self as rows, Login, PasswordPolicy};
 use funaya_types::{AccountId, Secret, Timestamp};
 use serde_json::{Value, json};
 
-use crate::{Error, Held, Identities, Owner, Result, account, recorded, shapes};
+use crate::{Error, Held, Identities, Owner, Result, account, off_reactor, recorded, shapes};
 
 const ROUNDS: NonZeroU32 = match NonZeroU32::new(600_000) {
     Some(rounds) => rounds,
@@ -202,10 +202,6 @@ impl Identities {
 async fn matches(password: &Secret, hashes: Vec<String>) -> Result<bool> {
     let password = password.clone();
     off_reactor(move || hashes.iter().any(|hash| has_hash(password.expose(), hash))).await
-}
-
-async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| crate::damaged("the hashing of a password was broken off"))
 }
 
 fn has_hash(password: &str, stored: &str) -> bool {

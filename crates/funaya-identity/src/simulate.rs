@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub use funaya_policy::Outcome;
 
-use crate::{Body, Error, Held, Identities, Page, PageAt, Result, account};
+use crate::{Body, Error, Held, Identities, Page, PageAt, Result, account, off_reactor};
 
 /// A policy of a simulation.
 #[derive(Clone, Debug)]
@@ -94,16 +94,20 @@ impl Identities {
     pub async fn simulate_custom(
         &self,
         permit: &Permit<iam::SimulateCustomPolicy>,
-        simulation: &Simulation,
-        at: &PageAt,
+        simulation: Simulation,
+        at: PageAt,
     ) -> Result<Page<Simulated>> {
         let account = account(permit);
         if simulation.resource_policy.is_some() && simulation.caller.is_none() {
             return Err(Error::InvalidInput("CallerArn is required with ResourcePolicy.".into()));
         }
         let arn = simulation.caller.clone().unwrap_or_else(|| format!("arn:aws:iam::{account}:user/simulated"));
-        let world = World::new(account, principal(&arn, "")?, Vec::new(), None, Context::new(), simulation)?;
-        Ok(world.page(simulation, at))
+        let principal = principal(&arn, "")?;
+        off_reactor(move || {
+            let world = World::new(account, principal, Vec::new(), None, Context::new(), &simulation)?;
+            Ok(world.page(&simulation, &at))
+        })
+        .await?
     }
 
     /// What the policies of a user, group or role would say, together with given ones.
@@ -111,8 +115,8 @@ impl Identities {
         &self,
         permit: &Permit<iam::SimulatePrincipalPolicy>,
         source: &str,
-        simulation: &Simulation,
-        at: &PageAt,
+        simulation: Simulation,
+        at: PageAt,
     ) -> Result<Page<Simulated>> {
         let account = account(permit);
         let found = self.sources(account, source).await?;
@@ -126,8 +130,11 @@ impl Identities {
         if !source.contains(":group/") {
             principal.context_keys(&mut context);
         }
-        let world = World::new(account, principal, found.policies, found.boundary, context, simulation)?;
-        Ok(world.page(simulation, at))
+        off_reactor(move || {
+            let world = World::new(account, principal, found.policies, found.boundary, context, &simulation)?;
+            Ok(world.page(&simulation, &at))
+        })
+        .await?
     }
 
     /// Condition keys that given policies ask for.
@@ -249,7 +256,7 @@ impl World {
         let mut identity = Vec::new();
         for source in own.into_iter().chain(given) {
             let kind = source.kind;
-            identity.push((compiled(source.name, &source.text, PolicyType::Identity, DocumentKind::Identity)?, kind));
+            identity.push((compiled(source.name, &source.text, DocumentKind::Identity)?, kind));
         }
         let texts = if simulation.boundaries.is_empty() {
             boundary.into_iter().collect()
@@ -259,7 +266,7 @@ impl World {
         let mut boundaries = Vec::new();
         for (number, text) in (1..).zip(&texts) {
             let name = format!("PermissionsBoundaryPolicyInputList.{number}");
-            boundaries.push(compiled(name, text, PolicyType::Boundary, DocumentKind::Boundary)?);
+            boundaries.push(compiled(name, text, DocumentKind::Boundary)?);
         }
         let resource = simulation.resource_policy.as_deref().map(resource_policy).transpose()?;
         let owner = simulation.resource_owner.as_deref().map(account_of).transpose()?.unwrap_or(account);
@@ -269,12 +276,14 @@ impl World {
     fn page(&self, simulation: &Simulation, at: &PageAt) -> Page<Simulated> {
         let any = ["*".to_owned()];
         let resources = if simulation.resources.is_empty() { &any[..] } else { &simulation.resources };
-        let pairs =
-            simulation.actions.iter().flat_map(|action| resources.iter().map(move |resource| (action, resource)));
-        let all: Vec<(usize, Simulated)> =
-            pairs.enumerate().map(|(number, (action, resource))| (number, self.simulate(action, resource))).collect();
-        let page = at.of_all(all, |(number, _)| format!("{number:08}"));
-        Page { items: page.items.into_iter().map(|(_, simulated)| simulated).collect(), next: page.next }
+        // Only what the page shows is worked out: a form has room for millions of pairs.
+        let count = simulation.actions.len() * resources.len();
+        let from = at.after.parse().unwrap_or(0).min(count);
+        let to = count.min(from.saturating_add(usize::try_from(at.limit).unwrap_or(usize::MAX)));
+        let pair = |number| (&simulation.actions[number / resources.len()], &resources[number % resources.len()]);
+        let items = (from..to).map(pair).map(|(action, resource)| self.simulate(action, resource)).collect();
+        let next = (to < count).then(|| to.to_string());
+        Page { items, next }
     }
 
     fn simulate(&self, action: &str, resource: &str) -> Simulated {
@@ -315,17 +324,16 @@ impl World {
     }
 }
 
-fn compiled(name: String, text: &str, policy_type: PolicyType, kind: DocumentKind) -> Result<Named> {
+fn compiled(name: String, text: &str, kind: DocumentKind) -> Result<Named> {
     let document = Document::parse_within(text, kind, usize::MAX);
     let document = document.map_err(|fault| Error::InvalidInput(format!("{name}: {}", fault.text())))?;
-    Ok(Named { name: name.into(), policy_type, document })
+    Ok(Named { name: name.into(), policy_type: kind.policy_type(), document })
 }
 
 /// On a repository, or with `Resource` as others have it.
 fn resource_policy(text: &str) -> Result<Named> {
     let name = || "ResourcePolicy".to_owned();
-    compiled(name(), text, PolicyType::Resource, DocumentKind::Repository)
-        .or_else(|_| compiled(name(), text, PolicyType::Resource, DocumentKind::Key))
+    compiled(name(), text, DocumentKind::Repository).or_else(|_| compiled(name(), text, DocumentKind::Key))
 }
 
 fn account_of(arn: &str) -> Result<AccountId> {
@@ -427,5 +435,20 @@ mod tests {
         assert_eq!(seen[2], (Outcome::ExplicitDeny { by: PolicyType::Identity }, Some(false)));
         assert_eq!(seen[3], (Outcome::ImplicitDeny { missing: PolicyType::Identity }, Some(false)));
         assert_eq!(page.items[2].matched, [("PolicyInputList.2".to_owned(), SourceKind::None)]);
+    }
+
+    /// A page costs what it shows, whatever the rest comes to.
+    #[test]
+    fn pages() {
+        let many = |letter| (0..40_000).map(|number| format!("{letter}:{number}")).collect();
+        let simulation = Simulation { actions: many("a"), resources: many("r"), ..Simulation::default() };
+        let account: AccountId = "123456789012".parse().unwrap();
+        let alice = principal("arn:aws:iam::123456789012:user/alice", "").unwrap();
+        let world = World::new(account, alice, Vec::new(), None, Context::new(), &simulation).unwrap();
+        let shown = |page: &Page<Simulated>| page.items.iter().map(|one| one.resource.clone()).collect::<Vec<_>>();
+        let first = world.page(&simulation, &PageAt { after: String::new(), limit: 2 });
+        assert_eq!((shown(&first), first.next.as_deref()), (vec!["r:0".into(), "r:1".into()], Some("2")));
+        let last = world.page(&simulation, &PageAt { after: "1599999999".into(), limit: 2 });
+        assert_eq!((shown(&last), last.next), (vec!["r:39999".into()], None));
     }
 }

@@ -27,7 +27,7 @@ pub(crate) mod sql {
             WHERE r.lifecycle IS NOT NULL AND r.lifecycle_evaluated_at <= $1 AND r.deleted_at = 0
             ORDER BY r.lifecycle_evaluated_at LIMIT $2";
         NOTE = "UPDATE repositories SET lifecycle_evaluated_at = $3
-            WHERE rid = $1 AND repo_id = $2 AND lifecycle IS NOT NULL";
+            WHERE rid = $1 AND repo_id = $2 AND lifecycle = $4";
         IMAGES = "SELECT man_id, pushed_at, pulled_at FROM manifests
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 ORDER BY pushed_at, man_id";
         TAGS = "SELECT man_id, tag FROM tags WHERE rid = $1 AND repo_id = $2 ORDER BY man_id, tag";
@@ -77,10 +77,11 @@ impl LifecycleStore for SqlStore {
         &'a self,
         registry: &'a Registry,
         name: &'a RepositoryName,
+        policy: &'a str,
         at: Timestamp,
     ) -> Fut<'a, Result<()>> {
         Box::pin(async move {
-            let key = ((self.rid(registry).await?, name.clone()), at);
+            let key = ((self.rid(registry).await?, name.clone()), policy.to_owned(), at);
             self.write(key, |key, tx| Box::pin(note(tx, key))).await
         })
     }
@@ -170,9 +171,9 @@ pub(crate) async fn due(tx: &mut Tx, (before, limit): &(Timestamp, u32)) -> Resu
     tx.all(&sql::DUE, &[before.micros().into(), i64::from(*limit).into()]).await?.iter().map(read).collect()
 }
 
-pub(crate) async fn note(tx: &mut Tx, (place, at): &(Place, Timestamp)) -> Result<()> {
+pub(crate) async fn note(tx: &mut Tx, (place, policy, at): &(Place, String, Timestamp)) -> Result<()> {
     let [rid, repo_id] = repository(tx, place).await?;
-    tx.exec(&sql::NOTE, &[rid, repo_id, at.micros().into()]).await.map(drop)
+    tx.exec(&sql::NOTE, &[rid, repo_id, at.micros().into(), policy.as_str().into()]).await.map(drop)
 }
 
 /// Several statements see one snapshot on SQLite; on PostgreSQL the images are judged again
@@ -215,6 +216,12 @@ pub(crate) async fn expire(tx: &mut Tx, (rid, command): &(i64, Expire)) -> Resul
     // First the repository's row, as a push does: so the two never wait for each other crosswise.
     let found = repositories::lock(tx, *rid, &command.repository).await?;
     let burial = Burial { rid: *rid, repo_id: found.repo_id, now: command.now, purge_at: command.purge_at };
+    // Whoever took the policy away or gave another one meanwhile was answered: nothing more may go by the old one.
+    let policy = tx.one(&sql::GET, &[(*rid).into(), found.repo_id.into()]).await?;
+    let policy = policy.map(|row| row.opt_text(0)).transpose()?.flatten();
+    if policy.as_deref() != Some(command.policy.as_str()) {
+        return Ok(vec![Expired::Changed; command.images.len()]);
+    }
     let mut outcomes = Vec::with_capacity(command.images.len());
     for image in &command.images {
         outcomes.push(expire_one(tx, &burial, image).await?);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::PolicyType;
+
 /// What a document is for. It decides which elements are required or forbidden, and how large it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
@@ -34,6 +36,20 @@ pub(crate) enum Need {
 }
 
 impl Kind {
+    /// Where in a decision a document of this kind has a say.
+    pub fn policy_type(self) -> PolicyType {
+        match self {
+            Self::Identity => PolicyType::Identity,
+            Self::Boundary => PolicyType::Boundary,
+            Self::Session => PolicyType::Session,
+            Self::ServiceControl => PolicyType::ServiceControl,
+            Self::Repository | Self::Registry => PolicyType::Resource,
+            Self::Trust => PolicyType::Trust,
+            Self::Key => PolicyType::Key,
+            Self::Endpoint => PolicyType::Endpoint,
+        }
+    }
+
     /// The most characters a document of this kind may have: those of a managed policy for `Identity` and `Boundary`
     /// (COMP-905). An inline policy has the limit of its user, group or role, given to `Document::parse_within`.
     pub fn size_max(self) -> usize {

@@ -74,6 +74,8 @@ pub struct Expire {
     pub registry: Registry,
     /// In which repository.
     pub repository: RepositoryName,
+    /// The policy that judged them. If the repository has it no longer, they all stay.
+    pub policy: String,
     /// The images as they were judged.
     pub images: Vec<Candidate>,
     /// Now.
@@ -96,7 +98,7 @@ pub enum Expired {
         /// When it was pushed.
         pushed_at: Timestamp,
     },
-    /// It is not what it was when it was judged: it stays (LIFE-40).
+    /// It, or the policy, is not what it was when it was judged: it stays (LIFE-40).
     Changed,
     /// An index refers to it meanwhile.
     Referenced,
@@ -116,11 +118,12 @@ pub trait LifecycleStore: Send + Sync {
     ) -> Fut<'a, Result<()>>;
     /// Repositories whose policy was never evaluated, or not since `before`.
     fn due_lifecycles(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<Vec<Due>>>;
-    /// Notes that a policy was evaluated.
+    /// Notes that this policy was evaluated, if it is still the repository's.
     fn note_lifecycle<'a>(
         &'a self,
         registry: &'a Registry,
         name: &'a RepositoryName,
+        policy: &'a str,
         at: Timestamp,
     ) -> Fut<'a, Result<()>>;
     /// All images of a repository at one moment, in the order of their push. Large: call it off the reactor.

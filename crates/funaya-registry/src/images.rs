@@ -185,7 +185,7 @@ impl Registries {
     }
 
     /// By tag, digest or both; with both, they must agree.
-    async fn find(&self, place: &Place, image: &ImageRef) -> Result<Option<Image>, Error> {
+    pub(crate) async fn find(&self, place: &Place, image: &ImageRef) -> Result<Option<Image>, Error> {
         let reference = match (&image.tag, image.digest) {
             (Some(tag), _) => Reference::Tag(tag.clone()),
             (None, Some(digest)) => Reference::Digest(digest),
@@ -196,7 +196,7 @@ impl Registries {
         Ok(found.filter(|found| image.digest.is_none_or(|digest| digest == found.digest)))
     }
 
-    async fn with_tags(&self, place: &Place, image: Image) -> Result<Listed, Error> {
+    pub(crate) async fn with_tags(&self, place: &Place, image: Image) -> Result<Listed, Error> {
         let tags = self.parts.meta.image_tags(&place.registry, &place.repository, image.row_id).await;
         Ok(Listed { image, tags: tags.map_err(|error| Context::of(place).error(error))? })
     }

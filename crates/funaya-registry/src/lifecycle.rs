@@ -22,7 +22,7 @@ use funaya_types::{Algorithm, RepositoryName, Timestamp, Wildcard};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use crate::{Error, Listed, Place, Registries, error::Context, repositories::only_store};
+use crate::{Error, ImageRef, Listed, Place, Registries, error::Context, repositories::only_store};
 
 /// Images that one transaction expires.
 const EXPIRED_TOGETHER: usize = 50;
@@ -32,6 +32,8 @@ const RECORDED_TOGETHER: usize = 9;
 const TAGS_RECORDED_MAX: usize = 100;
 /// A preview that takes longer was cut off by a restart.
 const PREVIEW_MAX: Duration = Duration::from_secs(600);
+/// Images that one page looks at: a filter may leave out most of them, and then a page is short.
+const LOOKED_AT_MAX: usize = 1_000;
 /// Repositories looked for at a time.
 const ROUND: u32 = 50;
 
@@ -178,23 +180,41 @@ impl Registries {
         let mut images = Vec::new();
         let mut next = None;
         for (index, (row_id, rule)) in preview.marked.iter().enumerate().skip(from) {
-            if images.len() == limit {
+            if images.len() == limit || index - from == LOOKED_AT_MAX {
                 next = Some(index);
                 break;
             }
-            let listed = self.listed(&place, *row_id).await?;
-            images.extend(listed.filter(&wanted).map(|listed| (listed, *rule)));
+            let image = self.parts.meta.image_by_row(&place.registry, &place.repository, *row_id).await;
+            let Some(image) = image.map_err(|error| Context::of(&place).error(error))? else { continue };
+            let listed = self.with_tags(&place, image).await?;
+            if wanted(&listed) {
+                images.push((listed, *rule));
+            }
         }
         Ok(PreviewPage { preview, images, next })
     }
 
-    async fn listed(&self, place: &Place, row_id: i64) -> Result<Option<Listed>, Error> {
-        let meta = &self.parts.meta;
-        let store = |error| Context::of(place).error(error);
-        let image = meta.image_by_row(&place.registry, &place.repository, row_id).await.map_err(store)?;
-        let Some(image) = image else { return Ok(None) };
-        let tags = meta.image_tags(&place.registry, &place.repository, row_id).await.map_err(store)?;
-        Ok(Some(Listed { image, tags }))
+    /// What the newest preview says of these images; of those that would stay it says nothing.
+    pub async fn lifecycle_preview_of(
+        &self,
+        permit: &Permit<GetLifecyclePolicyPreview>,
+        asked: &[ImageRef],
+        wanted: impl Fn(&Listed) -> bool,
+    ) -> Result<PreviewPage, Error> {
+        let place = self.place(permit.registry(), permit.target());
+        let preview = self.preview_of(&place).await?.ok_or_else(|| Error::NoPreview(place.clone()))?;
+        let mut rules: HashMap<i64, u64> = preview.marked.iter().copied().collect();
+        let mut images = Vec::new();
+        for image in asked {
+            let Some(image) = self.find(&place, image).await? else { continue };
+            // Each image is told once, by however many names it is asked for.
+            let Some(rule) = rules.remove(&image.row_id) else { continue };
+            let listed = self.with_tags(&place, image).await?;
+            if wanted(&listed) {
+                images.push((listed, rule));
+            }
+        }
+        Ok(PreviewPage { preview, images, next: None })
     }
 
     /// Evaluates every policy that is due: never evaluated, or not for this long (LIFE-02).
@@ -238,15 +258,20 @@ impl Registries {
         let judged = self.judge(&place, policy, now).await?;
         let mut expired = 0;
         for batch in judged.marked.chunks(EXPIRED_TOGETHER) {
-            expired += self.expire(&place, batch, &details, now).await?;
+            expired += self.expire(&place, &due.text, batch, &details, now).await?;
         }
-        self.parts.lifecycle.note_lifecycle(&place.registry, &place.repository, now).await.map_err(only_store)?;
+        self.parts
+            .lifecycle
+            .note_lifecycle(&place.registry, &place.repository, &due.text, now)
+            .await
+            .map_err(only_store)?;
         Ok(expired)
     }
 
     async fn expire(
         &self,
         place: &Place,
+        policy: &str,
         batch: &[(Candidate, u64)],
         details: &Value,
         now: Timestamp,
@@ -259,6 +284,7 @@ impl Registries {
         let command = Expire {
             registry: place.registry.clone(),
             repository: place.repository.clone(),
+            policy: policy.to_owned(),
             images: batch.iter().map(|(image, _)| image.clone()).collect(),
             now,
             purge_at: now.plus(self.parts.spans.undo),

@@ -25,16 +25,16 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-const KINDS: [(Kind, PolicyType); 9] = [
-    (Kind::Identity, PolicyType::Identity),
-    (Kind::Boundary, PolicyType::Boundary),
-    (Kind::Session, PolicyType::Session),
-    (Kind::ServiceControl, PolicyType::ServiceControl),
-    (Kind::Repository, PolicyType::Resource),
-    (Kind::Registry, PolicyType::Resource),
-    (Kind::Trust, PolicyType::Trust),
-    (Kind::Key, PolicyType::Key),
-    (Kind::Endpoint, PolicyType::Endpoint),
+const KINDS: [Kind; 9] = [
+    Kind::Identity,
+    Kind::Boundary,
+    Kind::Session,
+    Kind::ServiceControl,
+    Kind::Repository,
+    Kind::Registry,
+    Kind::Trust,
+    Kind::Key,
+    Kind::Endpoint,
 ];
 
 static CALLERS: LazyLock<Vec<Principal>> = LazyLock::new(|| {
@@ -64,7 +64,7 @@ static CALLERS: LazyLock<Vec<Principal>> = LazyLock::new(|| {
 pub(super) fn policy(case: &[u8]) -> Verdict {
     let text = String::from_utf8_lossy(case);
     let mut accepted = false;
-    for (kind, policy_type) in KINDS {
+    for kind in KINDS {
         let Ok(document) = Document::parse(&text, kind) else { continue };
         accepted = true;
         let shown = document.render(|_| None::<String>);
@@ -75,7 +75,7 @@ pub(super) fn policy(case: &[u8]) -> Verdict {
         let bound = document.bind(|arn| arn.contains("alice").then_some("AIDAALICE00000000001"));
         bound.render(|id| id.starts_with("AIDA").then(|| format!("arn:aws:iam::{HOME}:user/alice")));
         for document in [&document, &bound] {
-            decisions(document, policy_type)?;
+            decisions(document, kind.policy_type())?;
         }
     }
     Ok(accepted)

@@ -8,16 +8,16 @@ use funaya_gate::{
         StartLifecyclePolicyPreview,
     },
 };
-use funaya_registry::{Attached, Listed, PreviewStatus, preview_token};
+use funaya_registry::{Attached, ImageRef, Listed, PreviewStatus, preview_token};
 use funaya_types::{ImageTag, Registry};
 use funaya_wire::{
     EpochSeconds,
     ecr::{
         DeleteLifecyclePolicyRequest, DeleteLifecyclePolicyResponse, GetLifecyclePolicyPreviewRequest,
         GetLifecyclePolicyPreviewResponse, GetLifecyclePolicyRequest, GetLifecyclePolicyResponse, ImageActionType,
-        ImageIdentifier, LifecyclePolicyPreviewResult, LifecyclePolicyPreviewStatus, LifecyclePolicyPreviewSummary,
-        LifecyclePolicyRuleAction, PutLifecyclePolicyRequest, PutLifecyclePolicyResponse,
-        StartLifecyclePolicyPreviewRequest, StartLifecyclePolicyPreviewResponse, TagStatus,
+        ImageFailureCode, ImageIdentifier, LifecyclePolicyPreviewResult, LifecyclePolicyPreviewStatus,
+        LifecyclePolicyPreviewSummary, LifecyclePolicyRuleAction, PutLifecyclePolicyRequest,
+        PutLifecyclePolicyResponse, StartLifecyclePolicyPreviewRequest, StartLifecyclePolicyPreviewResponse, TagStatus,
     },
 };
 
@@ -25,6 +25,7 @@ use crate::{
     answer::json,
     door::{Door, Visit, repository_name},
     fail::Fail,
+    ops::images::read_id,
     paging::{self, Paging},
 };
 
@@ -118,10 +119,11 @@ pub(crate) async fn get_preview(door: &Door, visit: &Visit) -> Result<Bytes, Fai
     };
     let limit = paging::limit(request.max_results, paging::DEFAULT) as usize;
     let status = request.filter.and_then(|filter| filter.tag_status);
-    let ids = request.image_ids.unwrap_or_default();
-    let wanted =
-        |listed: &Listed| has_status(listed, status) && (ids.is_empty() || ids.iter().any(|id| is(listed, id)));
-    let page = door.hall.lifecycle_preview(&permit, from, limit, wanted).await;
+    let wanted = |listed: &Listed| has_status(listed, status);
+    let page = match request.image_ids.as_deref() {
+        Some(ids) if !ids.is_empty() => door.hall.lifecycle_preview_of(&permit, &image_refs(ids)?, wanted).await,
+        _ => door.hall.lifecycle_preview(&permit, from, limit, wanted).await,
+    };
     let page = door.checked(&permit, page).await?;
     door.gate.record_read(&permit).await;
     let complete = page.preview.status == PreviewStatus::Complete;
@@ -155,10 +157,16 @@ fn has_status(listed: &Listed, status: Option<TagStatus>) -> bool {
     }
 }
 
-fn is(listed: &Listed, id: &ImageIdentifier) -> bool {
-    let digest = id.image_digest.as_ref().is_none_or(|digest| *digest == listed.image.digest.to_string());
-    let tag = id.image_tag.as_ref().is_none_or(|tag| listed.tags.iter().any(|own| own.as_str() == tag));
-    digest && tag
+/// Images that can't exist are in no preview.
+fn image_refs(ids: &[ImageIdentifier]) -> Result<Vec<ImageRef>, Fail> {
+    let read = |id| match read_id(id) {
+        Ok(image) => Some(Ok(image)),
+        Err(ImageFailureCode::MissingDigestAndTag) => {
+            Some(Err(Fail::parameter("imageIds", "both tag and digest cannot be null")))
+        }
+        Err(_) => None,
+    };
+    ids.iter().filter_map(read).collect()
 }
 
 fn result(listed: &Listed, rule: u64) -> LifecyclePolicyPreviewResult {

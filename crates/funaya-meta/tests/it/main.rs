@@ -41,6 +41,7 @@ mod deletes;
 mod identity;
 mod images;
 mod layers;
+mod lifecycle;
 mod model;
 mod paging;
 mod races;

@@ -8,6 +8,7 @@ use funaya_ports::{
     audit::Batch,
     blobs::{Progress, StoredBlob},
     identity::IdentityStore,
+    lifecycle::LifecycleStore,
     meta::{
         Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome, DeleteRepository,
         DeleteTarget, Error, Image, Layer, MetaStore, Mount, PutImage, Refusal, Repository, Result, Spans, Upload,
@@ -29,6 +30,7 @@ pub struct World {
     pub store: Arc<dyn MetaStore>,
     pub identities: Arc<dyn IdentityStore>,
     pub undo: Arc<dyn UndoStore>,
+    pub lifecycle: Arc<dyn LifecycleStore>,
     pub clock: TestClock,
     pub random: SeededRandom,
     pub registry: Registry,
@@ -62,7 +64,8 @@ impl World {
         Self {
             store: store.clone(),
             identities: store.clone(),
-            undo: store,
+            undo: store.clone(),
+            lifecycle: store,
             clock,
             random,
             registry,

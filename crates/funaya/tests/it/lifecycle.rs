@@ -208,6 +208,14 @@ fn a_preview_is_a_contract() {
     let text = policy(&[rule(1, json!({"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 1}))]);
     let (shown, token) = preview(&house, Some(&text));
     assert_eq!(shown.len(), 1);
+    // Of single images (API-15): those that stay are not in it, each of the others is once.
+    let asked = |ids: Value| call(&house, "GetLifecyclePolicyPreview", json!({"imageIds": ids}));
+    let ids = json!([{"imageTag": "v2"}, {"imageTag": "v1"}, {"imageDigest": shown[0].0}, {"imageTag": "no such"}]);
+    let (status, answer) = asked(ids);
+    let results = answer["previewResults"].as_array().unwrap();
+    assert_eq!((status, results.len()), (200, 1), "{answer}");
+    assert_eq!((&results[0]["imageDigest"], &answer["nextToken"]), (&json!(shown[0].0), &Value::Null));
+    assert_eq!(asked(json!([{}])).0, 400);
     let input = json!({"repositoryName": "team/web", "lifecyclePolicyText": text});
     let put = |token: &str| house.client.ecr_with("PutLifecyclePolicy", &input, &[(TOKEN, token)]).unwrap();
     push(&house, &["v3"], "three");

@@ -29,7 +29,7 @@ pub(super) async fn custom(desk: &Desk<'_>) -> Answered {
         caller: request.caller_arn,
         context: context(request.context_entries),
     };
-    let found = desk.hall().simulate_custom(&permit, &simulation, &at).await;
+    let found = desk.hall().simulate_custom(&permit, simulation, at).await;
     desk.tell(&permit, found, |page| SimulateCustomPolicyResponse {
         is_truncated: Some(page.next.is_some()),
         marker: desk.marker(page.next),
@@ -52,7 +52,7 @@ pub(super) async fn principal(desk: &Desk<'_>) -> Answered {
         caller: request.caller_arn,
         context: context(request.context_entries),
     };
-    let found = desk.hall().simulate_principal(&permit, &request.policy_source_arn, &simulation, &at).await;
+    let found = desk.hall().simulate_principal(&permit, &request.policy_source_arn, simulation, at).await;
     desk.tell(&permit, found, |page| SimulatePrincipalPolicyResponse {
         is_truncated: Some(page.next.is_some()),
         marker: desk.marker(page.next),
