@@ -48,6 +48,7 @@ async fn what_was_judged_expires(world: World) {
     world.create("app").await;
     set(&world, Some("one")).await;
     let image = world.push("app", 1, &["a", "b"]).await;
+    world.clock.advance(SECOND);
     let other = world.push("app", 2, &["c"]).await;
     let judged = candidates(&world).await;
     let gone = expire(&world, "one", judged[..1].to_vec()).await;
