@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from conftest import tool
 from support.issuer import Issuer
-from support.server import ROOT, program
+from support.server import Funaya, ROOT, program
 
 END = "--- done ---"
 
@@ -50,6 +50,17 @@ class Reader:
 
 
 @pytest.fixture
+def unused(nothing_left, tmp_path):
+    """A server that nobody has used before, as a reader has it."""
+    funaya = Funaya(tmp_path / "data", env={"FUNAYA_OIDC_LOOPBACK": "1"}).start()
+    yield funaya
+    try:
+        funaya.stop()
+    finally:
+        funaya.kill()
+
+
+@pytest.fixture
 def issuer(tmp_path):
     """An identity provider that signs tokens, as Kubernetes and CI platforms have it."""
     issuer = Issuer()
@@ -58,7 +69,7 @@ def issuer(tmp_path):
 
 
 @pytest.mark.parametrize("page", ["access.md", "lifecycle.md"])
-def test_pages(page, plain, shell, docker, issuer, tmp_path):
+def test_pages(page, unused, shell, docker, issuer, tmp_path):
     """The walk-throughs of the page, with the AWS CLI and Docker: IAM-02 to IAM-08, IAM-13, IAM-22, IAM-24, IAM-26,
     IAM-33, IAM-35, IAM-60 to IAM-64, IAM-82, IAM-90, POL-04 to POL-07, POL-24, AUTH-14, AUTH-18, AUTH-19, V2-04,
     V2-06."""
@@ -68,9 +79,9 @@ def test_pages(page, plain, shell, docker, issuer, tmp_path):
     token = tmp_path / "token"
     token.write_text(issuer.token(sub="system:serviceaccount:builds:runner", aud="sts.amazonaws.com"))
     env = {**shell.env, "PATH": f"{bin_folder}:{shell.env['PATH']}", "ISSUER": issuer.url, "TOKEN_FILE": str(token),
-           "FUNAYA_DATA": str(plain.data), "DOCKER_BUILDKIT": "0", "AWS_PAGER": ""}
+           "FUNAYA_DATA": str(unused.data), "DOCKER_BUILDKIT": "0", "AWS_PAGER": ""}
     reader = Reader(env, shell.home)
-    setup = reader.run(f'eval "$(funaya credentials --account 123456789012 --public-url {plain.url} --format env)"; set +H')
+    setup = reader.run(f'eval "$(funaya credentials --account 123456789012 --public-url {unused.url} --format env)"; set +H')
     assert not setup.strip(), setup
     done = 0
     try:
