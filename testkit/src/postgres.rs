@@ -43,7 +43,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// How to connect, as `tokio-postgres` reads it.
+    /// How to connect.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -63,7 +63,8 @@ pub fn start_postgres() -> Database {
         .output()
         .expect("createdb starts");
     assert!(made.status.success(), "createdb {name}: {}", String::from_utf8_lossy(&made.stderr));
-    Database { url: format!("host={} user=funaya dbname={name}", server.folder) }
+    // A socket's folder stands where a host would, escaped.
+    Database { url: format!("postgres://funaya@{}/{name}", server.folder.replace('/', "%2F")) }
 }
 
 struct Server {

@@ -106,6 +106,9 @@ iam ListAttachedUserPolicies --user-name {user}
 iam ListAttachedGroupPolicies --group-name {group}
 iam ListAttachedRolePolicies --role-name {role}
 iam ListMFADevices --user-name {user}
+iam ListSSHPublicKeys --user-name {user}
+iam ListSigningCertificates --user-name {user}
+iam ListServiceSpecificCredentials --user-name {user}
 iam ListVirtualMFADevices
 iam ListOpenIDConnectProviders
 iam ListSAMLProviders

@@ -188,7 +188,7 @@ def test_policies(org):
 
 
 def test_policies_bind_everybody(world, org):
-    """IAM-23, IAM-30: an SCP binds a member account's administrators and its root, on ECR's API and on the registry."""
+    """IAM-23, IAM-30, COMP-083: an SCP binds a member account's administrators and its root, on ECR's API and on the registry."""
     made = json.loads(run(program(), "account", "create", "--data", world.funaya.data, "--name", fresh("bound"),
                           "--format", "json").stdout)
     account = made["accountId"]
@@ -202,6 +202,11 @@ def test_policies_bind_everybody(world, org):
     refused("AccessDeniedException", ecr.create_repository, repositoryName="second", match=f"{account}:root")
     admin = world.client("ecr", inside(world, account))
     refused("AccessDeniedException", admin.create_repository, repositoryName="second")
+    found = world.client("iam", root).simulate_principal_policy(
+        PolicySourceArn=f"arn:aws:iam::{account}:role/OrganizationAccountAccessRole",
+        ActionNames=["ecr:CreateRepository", "ecr:DeleteRepository"])["EvaluationResults"]
+    assert [(r["EvalDecision"], r["OrganizationsDecisionDetail"]["AllowedByOrganizations"]) for r in found] == [
+        ("explicitDeny", False), ("allowed", True)]
     assert ecr.describe_repositories(repositoryNames=["mine"])
     org.detach_policy(PolicyId=deny, TargetId=unit)
     ecr.create_repository(repositoryName="second")

@@ -847,6 +847,9 @@ def test_simulation(world):
     assert list(outcomes(found).values()) == ["allowed", "explicitDeny", "allowed", "implicitDeny"]
     matched = found["EvaluationResults"][1]["MatchedStatements"]
     assert [(s["SourcePolicyId"], s["SourcePolicyType"]) for s in matched] == [("p1", "user")]
+    places = [(s["StartPosition"]["Line"], s["StartPosition"]["Column"], s["EndPosition"]["Column"]) for s in matched]
+    denies = policy("ecr:DeleteRepository", effect="Deny")
+    assert [denies[start - 1:end - 1] for line, start, end in places] == [json.dumps(json.loads(denies)["Statement"][0])]
     boundary = iam.create_policy(PolicyName=fresh("b"), PolicyDocument=policy("iam:*"))["Policy"]["Arn"]
     iam.put_user_permissions_boundary(UserName=name, PermissionsBoundary=boundary)
     found = iam.simulate_principal_policy(PolicySourceArn=arn_of(name), ActionNames=actions)

@@ -558,6 +558,27 @@ def test_users(stack, iam):
     assert membership.read() == set()
 
 
+def test_force_destroy(iam):
+    """COMP-008, COMP-014 to COMP-023: aws_iam_user with force_destroy asks for every kind of credential and takes
+    them away."""
+    name = fresh("tf-user")
+    iam.create_user(UserName=name)
+    iam.create_access_key(UserName=name)
+    iam.create_login_profile(UserName=name, Password="Str0ng-enough!")
+    refused("DeleteConflict", iam.delete_user, UserName=name)
+    for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    assert iam.list_ssh_public_keys(UserName=name)["SSHPublicKeys"] == []
+    assert iam.list_virtual_mfa_devices(AssignmentStatus="Assigned")["VirtualMFADevices"] == []
+    assert iam.list_mfa_devices(UserName=name)["MFADevices"] == []
+    iam.delete_login_profile(UserName=name)
+    assert iam.list_signing_certificates(UserName=name)["Certificates"] == []
+    assert iam.list_service_specific_credentials(UserName=name)["ServiceSpecificCredentials"] == []
+    iam.delete_user(UserName=name)
+    for ask in (iam.list_ssh_public_keys, iam.list_signing_certificates, iam.list_service_specific_credentials):
+        refused("NoSuchEntity", ask, UserName=name)
+
+
 def test_roles(stack, iam):
     """COMP-024 to COMP-046: aws_iam_role with everything, aws_iam_instance_profile."""
     first = {"path": "/service-role/", "trust": trusting({"Service": "ec2.amazonaws.com"}), "boundary": READ_ONLY,

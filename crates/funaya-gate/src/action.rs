@@ -185,6 +185,9 @@ pub mod iam {
             EnableMFADevice(Resources) writes;
             DeactivateMFADevice(Resources) writes;
             ListMFADevices(Resources) reads;
+            ListSSHPublicKeys(Resources) reads;
+            ListServiceSpecificCredentials(Resources) reads;
+            ListSigningCertificates(Resources) reads;
             DeleteVirtualMFADevice(Resources) writes;
             CreateGroup(Resources) writes;
             GetGroup(Resources) reads;

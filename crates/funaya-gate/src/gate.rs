@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use funaya_policy::{Kind, Principal};
+use funaya_policy::{Kind, Named, Principal};
 use funaya_ports::{
     Clock, Random, StoreError, audit,
     identity::{BoundPolicy, Directory, LastUse},
@@ -374,6 +374,11 @@ impl Gate {
             }
         }
         Ok(true)
+    }
+
+    /// The service control policies over the caller's account, from the organization's root down, for simulations.
+    pub async fn service_control<A: Action>(&self, permit: &Permit<A>) -> Result<Vec<Vec<Named>>, StoreError> {
+        Ok(self.access.ceiling(permit.call.caller.account).await?.levels.clone())
     }
 
     /// Judges a recorded call with and without a changed policy. `registry`: whose record it is.

@@ -1,7 +1,7 @@
 //! Access keys (COMP-014 to COMP-018, IAM-07).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use funaya_gate::{Action, Caller, Permit, action::iam};
+use funaya_gate::{Action, Caller, Permit, Resources, action::iam};
 use funaya_policy::Principal;
 use funaya_ports::identity::{
     self as rows, AccessKey, Account, Change, Entity, EntityKey, Kind, LastUse, Link, Relation,
@@ -155,6 +155,15 @@ impl Identities {
     ) -> Result<Page<Key>> {
         let holder = self.holder(account(permit), owner, permit.now()).await?;
         Ok(at.of_all(self.keys(account(permit), &holder).await?, |key| key.id.clone()))
+    }
+
+    /// That a user or root is there. Credentials of other kinds than access keys can't be made, so nobody has any.
+    pub async fn no_other_credentials<A: Action<Target = Resources>>(
+        &self,
+        permit: &Permit<A>,
+        owner: &Owner,
+    ) -> Result<()> {
+        self.holder(account(permit), owner, permit.now()).await.map(drop)
     }
 
     async fn keys(&self, account: AccountId, holder: &Holder) -> Result<Vec<Key>> {

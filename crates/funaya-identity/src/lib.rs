@@ -93,7 +93,7 @@ pub use roles::{NewRole, Role};
 pub use row::Row;
 pub use sessions::{Identified, Issued, Made, SessionError, SessionResult, WantedRole, Wish, federated_arn};
 pub use shapes::User;
-pub use simulate::{Outcome, Simulated, Simulation, SourceKind};
+pub use simulate::{Matched, Outcome, Simulated, Simulation, SourceKind, Span};
 pub use tags::{GivesTags, ListsTags, TakesTags};
 pub use targets::Thing;
 pub use users::NewUser;

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use funaya_gate::{Permit, action::iam};
 use funaya_policy::{
-    Context, Document, Kind as DocumentKind, Named, Policies, PolicyType, Principal, Request, decide, explain, managed,
+    Context, Document, Kind as DocumentKind, Level, Named, Policies, PolicyType, Principal, Request, StatementRef,
+    decide, explain, locate, managed,
 };
 use funaya_ports::identity::{self as rows, Relation};
 use funaya_types::AccountId;
 use serde_json::Value;
 
-pub use funaya_policy::Outcome;
+pub use funaya_policy::{Outcome, Span};
 
 use crate::{Body, Error, Held, Identities, Page, PageAt, Result, account, off_reactor};
 
@@ -20,6 +21,12 @@ struct Source {
     name: String,
     kind: SourceKind,
     text: String,
+}
+
+/// A policy of a simulation, compiled under its number.
+struct Compiled {
+    source: Source,
+    named: Named,
 }
 
 /// Where a policy of a simulation comes from.
@@ -71,22 +78,35 @@ pub struct Simulated {
     pub resource: String,
     /// The decision.
     pub outcome: Outcome,
-    /// The statements that made it: their policies and where those come from.
-    pub matched: Vec<(String, SourceKind)>,
+    /// The statements that made it.
+    pub matched: Vec<Matched>,
     /// Condition keys that policies ask for and that were not given.
     pub missing: Vec<String>,
     /// Whether the boundaries allow it; `None`: there are none.
     pub within_boundary: Option<bool>,
+    /// Whether the organization's service control policies allow it; `None`: there are none.
+    pub within_organization: Option<bool>,
 }
 
-/// Policies of a simulation, compiled.
+/// A statement that made a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matched {
+    /// What its policy is called.
+    pub policy: String,
+    /// Where the policy comes from.
+    pub kind: SourceKind,
+    /// Where the statement is in the policy's text.
+    pub span: Option<Span>,
+}
+
+/// All that a simulation goes by.
 struct World {
     principal: Principal,
     owner: AccountId,
     context: Context,
-    identity: Vec<(Named, SourceKind)>,
-    boundaries: Vec<Named>,
-    resource: Option<Named>,
+    policies: Vec<Compiled>,
+    /// Service control policies, from the organization's root down.
+    levels: Vec<Vec<Named>>,
 }
 
 impl Identities {
@@ -104,22 +124,24 @@ impl Identities {
         let arn = simulation.caller.clone().unwrap_or_else(|| format!("arn:aws:iam::{account}:user/simulated"));
         let principal = principal(&arn, "")?;
         off_reactor(move || {
-            let world = World::new(account, principal, Vec::new(), None, Context::new(), &simulation)?;
+            let world = World::new(account, principal, Found::default(), Context::new(), &simulation)?;
             Ok(world.page(&simulation, &at))
         })
         .await?
     }
 
-    /// What the policies of a user, group or role would say, together with given ones.
+    /// What the policies of a user, group or role would say, together with given ones and with `levels`, the service
+    /// control policies over the account.
     pub async fn simulate_principal(
         &self,
         permit: &Permit<iam::SimulatePrincipalPolicy>,
         source: &str,
         simulation: Simulation,
+        levels: Vec<Vec<Named>>,
         at: PageAt,
     ) -> Result<Page<Simulated>> {
         let account = account(permit);
-        let found = self.sources(account, source).await?;
+        let found = Found { levels, ..self.sources(account, source).await? };
         let arn = match (&simulation.caller, source.contains(":group/")) {
             (Some(caller), _) => caller.clone(),
             (None, false) => source.to_owned(),
@@ -131,7 +153,7 @@ impl Identities {
             principal.context_keys(&mut context);
         }
         off_reactor(move || {
-            let world = World::new(account, principal, found.policies, found.boundary, context, &simulation)?;
+            let world = World::new(account, principal, found, context, &simulation)?;
             Ok(world.page(&simulation, &at))
         })
         .await?
@@ -168,13 +190,13 @@ impl Identities {
             "group" => {
                 let held = self.get::<rows::Group>(account, name).await?;
                 let policies = self.own(account, &held, &held.body.inline, SourceKind::Group).await?;
-                Ok(Found { id: held.entity.id, policies, boundary: None })
+                Ok(Found { id: held.entity.id, policies, ..Found::default() })
             }
             "role" => {
                 let held = self.get::<rows::Role>(account, name).await?;
                 let policies = self.own(account, &held, &held.body.inline, SourceKind::Role).await?;
                 let boundary = self.boundary_text(account, held.id()).await?;
-                Ok(Found { id: held.entity.id, policies, boundary })
+                Ok(Found { id: held.entity.id, policies, boundary, ..Found::default() })
             }
             _ => Err(unusable()),
         }
@@ -189,7 +211,7 @@ impl Identities {
             }
         }
         let boundary = self.boundary_text(account, held.id()).await?;
-        Ok(Found { id: held.entity.id, policies, boundary })
+        Ok(Found { id: held.entity.id, policies, boundary, ..Found::default() })
     }
 
     /// Inline and attached policies.
@@ -227,18 +249,19 @@ impl Identities {
 }
 
 /// What a user, group or role has.
+#[derive(Default)]
 struct Found {
     id: String,
     policies: Vec<Source>,
     boundary: Option<String>,
+    levels: Vec<Vec<Named>>,
 }
 
 impl World {
     fn new(
         account: AccountId,
         principal: Principal,
-        own: Vec<Source>,
-        boundary: Option<String>,
+        found: Found,
         mut context: Context,
         simulation: &Simulation,
     ) -> Result<Self> {
@@ -248,29 +271,35 @@ impl World {
                 values => context.set_all(key, &values.iter().map(String::as_str).collect::<Vec<_>>()),
             }
         }
-        let given = (1..).zip(&simulation.policies).map(|(number, text)| Source {
-            name: format!("PolicyInputList.{number}"),
-            kind: SourceKind::None,
-            text: text.clone(),
-        });
-        let mut identity = Vec::new();
-        for source in own.into_iter().chain(given) {
-            let kind = source.kind;
-            identity.push((compiled(source.name, &source.text, DocumentKind::Identity)?, kind));
-        }
-        let texts = if simulation.boundaries.is_empty() {
-            boundary.into_iter().collect()
-        } else {
-            simulation.boundaries.clone()
-        };
-        let mut boundaries = Vec::new();
-        for (number, text) in (1..).zip(&texts) {
-            let name = format!("PermissionsBoundaryPolicyInputList.{number}");
-            boundaries.push(compiled(name, text, DocumentKind::Boundary)?);
-        }
-        let resource = simulation.resource_policy.as_deref().map(resource_policy).transpose()?;
         let owner = simulation.resource_owner.as_deref().map(account_of).transpose()?.unwrap_or(account);
-        Ok(Self { principal, owner, context, identity, boundaries, resource })
+        let mut world = Self { principal, owner, context, policies: Vec::new(), levels: found.levels };
+        for source in found.policies.into_iter().chain(numbered("PolicyInputList", &simulation.policies)) {
+            world.compile(source, DocumentKind::Identity)?;
+        }
+        let own: Vec<String> = found.boundary.into_iter().collect();
+        let boundaries = if simulation.boundaries.is_empty() { &own } else { &simulation.boundaries };
+        for source in numbered("PermissionsBoundaryPolicyInputList", boundaries) {
+            world.compile(source, DocumentKind::Boundary)?;
+        }
+        if let Some(text) = &simulation.resource_policy {
+            let source = Source { name: "ResourcePolicy".into(), kind: SourceKind::Resource, text: text.clone() };
+            // On a repository, or with `Resource` as others have it.
+            let done = world.compile(source.clone(), DocumentKind::Repository);
+            done.or_else(|_| world.compile(source, DocumentKind::Key))?;
+        }
+        Ok(world)
+    }
+
+    fn compile(&mut self, source: Source, kind: DocumentKind) -> Result<()> {
+        let document = Document::parse_within(&source.text, kind, usize::MAX);
+        let document = document.map_err(|fault| Error::InvalidInput(format!("{}: {}", source.name, fault.text())))?;
+        let name = self.policies.len().to_string().into();
+        self.policies.push(Compiled { source, named: Named { name, policy_type: kind.policy_type(), document } });
+        Ok(())
+    }
+
+    fn of_type(&self, wanted: PolicyType) -> impl Iterator<Item = &Named> {
+        self.policies.iter().map(|policy| &policy.named).filter(move |named| named.policy_type == wanted)
     }
 
     fn page(&self, simulation: &Simulation, at: &PageAt) -> Page<Simulated> {
@@ -294,46 +323,56 @@ impl World {
             resource_account: Some(self.owner),
             context: &self.context,
         };
-        let identity: Vec<&Named> = self.identity.iter().map(|(named, _)| named).collect();
+        let identity: Vec<&Named> = self.of_type(PolicyType::Identity).collect();
+        let lists: Vec<Vec<&Named>> = self.levels.iter().map(|level| level.iter().collect()).collect();
+        let levels: Vec<Level<'_>> = lists.iter().map(|policies| Level { policies }).collect();
+        let boundary = self.of_type(PolicyType::Boundary).next();
         let policies = Policies {
             identity: &identity,
-            boundary: self.boundaries.first(),
-            resource: self.resource.as_ref(),
+            boundary,
+            service_control: &levels,
+            resource: self.policies.iter().find(|policy| policy.source.kind == SourceKind::Resource).map(|p| &p.named),
             ..Policies::default()
         };
+        // Asked as if it were all that the caller has.
+        let alone = |identity: &[&Named]| {
+            let own = Request { resource_account: self.principal.account(), ..request };
+            decide(&own, &Policies { identity, ..Policies::default() }).is_allowed()
+        };
         let explained = explain(&request, &policies);
-        let matched = explained.deciding.iter().map(|statement| {
-            let name = statement.policy.as_str();
-            let known = self.identity.iter().find(|(named, _)| named.name.as_str() == name).map(|(_, kind)| *kind);
-            let kind = if statement.policy_type == PolicyType::Resource { Some(SourceKind::Resource) } else { known };
-            (name.to_owned(), kind.unwrap_or(SourceKind::None))
-        });
         Simulated {
             action: action.to_owned(),
             resource: resource.to_owned(),
             outcome: explained.outcome,
-            matched: matched.collect(),
+            matched: explained.deciding.iter().map(|statement| self.matched(statement)).collect(),
             missing: explained.missing_context_keys,
-            within_boundary: self.boundaries.first().map(|boundary| {
-                // Asked as if it were all that the caller has.
-                let alone = Policies { identity: &[boundary], ..Policies::default() };
-                let own = Request { resource_account: self.principal.account(), ..request };
-                decide(&own, &alone).is_allowed()
-            }),
+            within_boundary: boundary.map(|boundary| alone(&[boundary])),
+            within_organization: (!lists.is_empty()).then(|| lists.iter().all(|level| alone(level))),
+        }
+    }
+
+    fn matched(&self, statement: &StatementRef) -> Matched {
+        let name = statement.policy.as_str();
+        let is_ours = statement.policy_type != PolicyType::ServiceControl;
+        let policy = name.parse().ok().filter(|_| is_ours).and_then(|number: usize| self.policies.get(number));
+        match policy {
+            Some(Compiled { source, .. }) => {
+                Matched { policy: source.name.clone(), kind: source.kind, span: locate(&source.text, statement.index) }
+            }
+            None => Matched { policy: name.to_owned(), kind: SourceKind::None, span: None },
         }
     }
 }
 
-fn compiled(name: String, text: &str, kind: DocumentKind) -> Result<Named> {
-    let document = Document::parse_within(text, kind, usize::MAX);
-    let document = document.map_err(|fault| Error::InvalidInput(format!("{name}: {}", fault.text())))?;
-    Ok(Named { name: name.into(), policy_type: kind.policy_type(), document })
-}
-
-/// On a repository, or with `Resource` as others have it.
-fn resource_policy(text: &str) -> Result<Named> {
-    let name = || "ResourcePolicy".to_owned();
-    compiled(name(), text, DocumentKind::Repository).or_else(|_| compiled(name(), text, DocumentKind::Key))
+/// Policies of a request, named by the list and their place in it.
+fn numbered<'t>(list: &str, texts: &'t [String]) -> impl Iterator<Item = Source> + use<'t> {
+    let list = list.to_owned();
+    let source = move |(number, text): (u32, &String)| Source {
+        name: format!("{list}.{number}"),
+        kind: SourceKind::None,
+        text: text.clone(),
+    };
+    (1..).zip(texts).map(source)
 }
 
 fn account_of(arn: &str) -> Result<AccountId> {
@@ -427,14 +466,54 @@ mod tests {
             ..Simulation::default()
         };
         let alice = principal("arn:aws:iam::123456789012:user/alice", "").unwrap();
-        let world = World::new(account, alice, Vec::new(), None, Context::new(), &simulation).unwrap();
+        let world = World::new(account, alice, Found::default(), Context::new(), &simulation).unwrap();
         let page = world.page(&simulation, &PageAt { after: String::new(), limit: 10 });
         let seen: Vec<_> = page.items.iter().map(|item| (item.outcome, item.within_boundary)).collect();
         assert_eq!(seen[0], (Outcome::Allowed, Some(true)));
         assert_eq!(seen[1], (Outcome::ImplicitDeny { missing: PolicyType::Boundary }, Some(false)));
         assert_eq!(seen[2], (Outcome::ExplicitDeny { by: PolicyType::Identity }, Some(false)));
         assert_eq!(seen[3], (Outcome::ImplicitDeny { missing: PolicyType::Identity }, Some(false)));
-        assert_eq!(page.items[2].matched, [("PolicyInputList.2".to_owned(), SourceKind::None)]);
+        let span = Some(Span { start: (1, 15), end: (1, 75) });
+        let want = Matched { policy: "PolicyInputList.2".into(), kind: SourceKind::None, span };
+        assert_eq!(page.items[2].matched, [want]);
+    }
+
+    /// Two policies of one name are told apart; what the organization does not allow is not allowed (IAM-23).
+    #[test]
+    fn organizations() {
+        let account: AccountId = "123456789012".parse().unwrap();
+        let named = |text: &str| Named {
+            name: "p-1".into(),
+            policy_type: PolicyType::ServiceControl,
+            document: Document::parse(text, DocumentKind::ServiceControl).unwrap(),
+        };
+        let all = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
+        let no_puts =
+            r#"{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "ecr:Put*", "Resource": "*"}}"#;
+        let push = |kind, action: &str| Source {
+            name: "push".into(),
+            kind,
+            text: format!(r#"{{"Statement": [{{"Effect": "Allow", "Action": "{action}", "Resource": "*"}}]}}"#),
+        };
+        let found = Found {
+            policies: vec![push(SourceKind::User, "ecr:Get*"), push(SourceKind::Group, "ecr:PutImage")],
+            levels: vec![vec![named(all)], vec![named(all), named(no_puts)]],
+            ..Found::default()
+        };
+        let actions = ["ecr:GetRepositoryPolicy", "ecr:PutImage"].map(Into::into).into();
+        let simulation = Simulation { actions, ..Simulation::default() };
+        let alice = principal("arn:aws:iam::123456789012:user/alice", "").unwrap();
+        let world = |found| World::new(account, alice.clone(), found, Context::new(), &simulation).unwrap();
+        let at = PageAt { after: String::new(), limit: 10 };
+        let page = world(found).page(&simulation, &at);
+        assert_eq!((page.items[0].outcome, page.items[0].within_organization), (Outcome::Allowed, Some(true)));
+        let denied = Outcome::ExplicitDeny { by: PolicyType::ServiceControl };
+        assert_eq!((page.items[1].outcome, page.items[1].within_organization), (denied, Some(false)));
+        assert_eq!(page.items[1].matched[0].policy, "p-1");
+        let policies = vec![push(SourceKind::User, "ecr:Get*"), push(SourceKind::Group, "ecr:PutImage")];
+        let page = world(Found { policies, ..Found::default() }).page(&simulation, &at);
+        assert_eq!(page.items[1].within_organization, None);
+        assert_eq!(page.items[1].matched[0].kind, SourceKind::Group);
     }
 
     /// A page costs what it shows, whatever the rest comes to.
@@ -444,7 +523,7 @@ mod tests {
         let simulation = Simulation { actions: many("a"), resources: many("r"), ..Simulation::default() };
         let account: AccountId = "123456789012".parse().unwrap();
         let alice = principal("arn:aws:iam::123456789012:user/alice", "").unwrap();
-        let world = World::new(account, alice, Vec::new(), None, Context::new(), &simulation).unwrap();
+        let world = World::new(account, alice, Found::default(), Context::new(), &simulation).unwrap();
         let shown = |page: &Page<Simulated>| page.items.iter().map(|one| one.resource.clone()).collect::<Vec<_>>();
         let first = world.page(&simulation, &PageAt { after: String::new(), limit: 2 });
         assert_eq!((shown(&first), first.next.as_deref()), (vec!["r:0".into(), "r:1".into()], Some("2")));

@@ -71,6 +71,7 @@ mod document;
 mod explain;
 mod json;
 mod kind;
+mod locate;
 mod malformed;
 pub mod managed;
 mod parse;
@@ -84,4 +85,5 @@ pub use decide::{Decision, Level, Named, Outcome, Policies, PolicyType, Request,
 pub use document::{Document, Effect};
 pub use explain::{Explanation, Grant, Mismatch, PolicyReport, SmallestGrant, StatementRef, StatementReport, explain};
 pub use kind::Kind;
+pub use locate::{Span, locate};
 pub use malformed::Malformed;

@@ -103,6 +103,9 @@ words!(
         ListRoles = "ListRoles",
         ListSAMLProviderTags = "ListSAMLProviderTags",
         ListSAMLProviders = "ListSAMLProviders",
+        ListSSHPublicKeys = "ListSSHPublicKeys",
+        ListServiceSpecificCredentials = "ListServiceSpecificCredentials",
+        ListSigningCertificates = "ListSigningCertificates",
         ListUserPolicies = "ListUserPolicies",
         ListUserTags = "ListUserTags",
         ListUsers = "ListUsers",
@@ -342,6 +345,9 @@ impl Operation {
             Self::ListRoles => &["ServiceFailure"],
             Self::ListSAMLProviderTags => &["InvalidInput", "NoSuchEntity", "ServiceFailure"],
             Self::ListSAMLProviders => &["ServiceFailure"],
+            Self::ListSSHPublicKeys => &["NoSuchEntity"],
+            Self::ListServiceSpecificCredentials => &["NoSuchEntity", "NotSupportedService"],
+            Self::ListSigningCertificates => &["NoSuchEntity", "ServiceFailure"],
             Self::ListUserPolicies => &["NoSuchEntity", "ServiceFailure"],
             Self::ListUserTags => &["NoSuchEntity", "ServiceFailure"],
             Self::ListUsers => &["ServiceFailure"],
@@ -452,6 +458,7 @@ pub fn status(code: &str) -> Option<u16> {
         "LimitExceeded" => Some(409),
         "MalformedPolicyDocument" => Some(400),
         "NoSuchEntity" => Some(404),
+        "NotSupportedService" => Some(404),
         "OpenIdIdpCommunicationError" => Some(400),
         "PasswordPolicyViolation" => Some(400),
         "PolicyEvaluation" => Some(500),
@@ -534,6 +541,7 @@ static ROLE_DESCRIPTION_TYPE: Text = Text {
 static ROLE_MAX_SESSION_DURATION_TYPE: Int = Int { min: Some(3600), max: Some(43200) };
 static ROLE_NAME_TYPE: Text = Text { min: Some(1), max: Some(64), pattern: Some(Pattern::new("[\\w+=,.@-]+")) };
 static SERIAL_NUMBER_TYPE: Text = Text { min: Some(9), max: Some(256), pattern: Some(Pattern::new("[\\w+=/:,.@-]+")) };
+static SERVICE_NAME: Text = Text::ANY;
 static TAG_KEY_LIST_TYPE: List<&Text> = List { min: None, max: Some(50), item: &TAG_KEY_TYPE };
 static TAG_KEY_TYPE: Text =
     Text { min: Some(1), max: Some(128), pattern: Some(Pattern::tag("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+")) };
@@ -1207,6 +1215,29 @@ request!(
 );
 request!(ListSAMLProvidersRequest {});
 request!(
+    ListSSHPublicKeysRequest {
+        optional user_name: Option<String> = "UserName" &USER_NAME_TYPE,
+        optional marker: Option<String> = "Marker" &MARKER_TYPE,
+        optional max_items: Option<i64> = "MaxItems" &MAX_ITEMS_TYPE,
+    }
+);
+request!(
+    ListServiceSpecificCredentialsRequest {
+        optional user_name: Option<String> = "UserName" &USER_NAME_TYPE,
+        optional service_name: Option<String> = "ServiceName" &SERVICE_NAME,
+        optional all_users: Option<bool> = "AllUsers" Flag,
+        optional marker: Option<String> = "Marker" &MARKER_TYPE,
+        optional max_items: Option<i64> = "MaxItems" &MAX_ITEMS_TYPE,
+    }
+);
+request!(
+    ListSigningCertificatesRequest {
+        optional user_name: Option<String> = "UserName" &EXISTING_USER_NAME_TYPE,
+        optional marker: Option<String> = "Marker" &MARKER_TYPE,
+        optional max_items: Option<i64> = "MaxItems" &MAX_ITEMS_TYPE,
+    }
+);
+request!(
     ListUserPoliciesRequest {
         required user_name: String = "UserName" &EXISTING_USER_NAME_TYPE,
         optional marker: Option<String> = "Marker" &MARKER_TYPE,
@@ -1511,10 +1542,37 @@ output!(
         create_date: Option<EpochSeconds> = "CreateDate",
     }
 );
+output!(SSHPublicKeyMetadata {
+    user_name: String = "UserName",
+    ssh_public_key_id: String = "SSHPublicKeyId",
+    status: StatusType = "Status",
+    upload_date: EpochSeconds = "UploadDate",
+});
+output!(
+    ServiceSpecificCredentialMetadata {
+        user_name: String = "UserName",
+        status: StatusType = "Status",
+        service_user_name: Option<String> = "ServiceUserName",
+        service_credential_alias: Option<String> = "ServiceCredentialAlias",
+        create_date: EpochSeconds = "CreateDate",
+        expiration_date: Option<EpochSeconds> = "ExpirationDate",
+        service_specific_credential_id: String = "ServiceSpecificCredentialId",
+        service_name: String = "ServiceName",
+    }
+);
 request!(
     SetDefaultPolicyVersionRequest {
         required policy_arn: String = "PolicyArn" &ARN_TYPE,
         required version_id: String = "VersionId" &POLICY_VERSION_ID_TYPE,
+    }
+);
+output!(
+    SigningCertificate {
+        user_name: String = "UserName",
+        certificate_id: String = "CertificateId",
+        certificate_body: String = "CertificateBody",
+        status: StatusType = "Status",
+        upload_date: Option<EpochSeconds> = "UploadDate",
     }
 );
 request!(
@@ -2285,6 +2343,27 @@ answer!(
     }
 );
 answer!(
+    ListSSHPublicKeysResponse of "ListSSHPublicKeys" in "ListSSHPublicKeysResult" {
+        ssh_public_keys: Option<Vec<SSHPublicKeyMetadata>> = "SSHPublicKeys",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+);
+answer!(
+    ListServiceSpecificCredentialsResponse of "ListServiceSpecificCredentials" in "ListServiceSpecificCredentialsResult" {
+        service_specific_credentials: Option<Vec<ServiceSpecificCredentialMetadata>> = "ServiceSpecificCredentials",
+        marker: Option<String> = "Marker",
+        is_truncated: Option<bool> = "IsTruncated",
+    }
+);
+answer!(
+    ListSigningCertificatesResponse of "ListSigningCertificates" in "ListSigningCertificatesResult" {
+        certificates: Vec<SigningCertificate> = "Certificates",
+        is_truncated: Option<bool> = "IsTruncated",
+        marker: Option<String> = "Marker",
+    }
+);
+answer!(
     ListUserPoliciesResponse of "ListUserPolicies" in "ListUserPoliciesResult" {
         policy_names: Vec<String> = "PolicyNames",
         is_truncated: Option<bool> = "IsTruncated",
@@ -2521,6 +2600,9 @@ pub(crate) mod all {
         ("ListRoles", shown::<ListRolesRequest>),
         ("ListSAMLProviderTags", shown::<ListSAMLProviderTagsRequest>),
         ("ListSAMLProviders", shown::<ListSAMLProvidersRequest>),
+        ("ListSSHPublicKeys", shown::<ListSSHPublicKeysRequest>),
+        ("ListServiceSpecificCredentials", shown::<ListServiceSpecificCredentialsRequest>),
+        ("ListSigningCertificates", shown::<ListSigningCertificatesRequest>),
         ("ListUserPolicies", shown::<ListUserPoliciesRequest>),
         ("ListUserTags", shown::<ListUserTagsRequest>),
         ("ListUsers", shown::<ListUsersRequest>),
@@ -2652,6 +2734,9 @@ pub(crate) mod all {
         ("ListRoles", sampled::<ListRolesResponse>),
         ("ListSAMLProviderTags", sampled::<ListSAMLProviderTagsResponse>),
         ("ListSAMLProviders", sampled::<ListSAMLProvidersResponse>),
+        ("ListSSHPublicKeys", sampled::<ListSSHPublicKeysResponse>),
+        ("ListServiceSpecificCredentials", sampled::<ListServiceSpecificCredentialsResponse>),
+        ("ListSigningCertificates", sampled::<ListSigningCertificatesResponse>),
         ("ListUserPolicies", sampled::<ListUserPoliciesResponse>),
         ("ListUserTags", sampled::<ListUserTagsResponse>),
         ("ListUsers", sampled::<ListUsersResponse>),

@@ -14,7 +14,7 @@ const IAM: &str = "iam";
 const VERSION: &str = "Version=2010-05-08";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
-fn call(client: &Client, form: &str) -> Answer {
+pub fn call(client: &Client, form: &str) -> Answer {
     client.form(IAM, &format!("{VERSION}&{form}")).unwrap()
 }
 
@@ -54,14 +54,20 @@ fn client(house: &House, id: &str, secret: &str) -> Client {
 
 /// A user with a key and this inline policy.
 fn user(house: &House, name: &str, policy: &str) -> Client {
-    assert_eq!(call(&house.client, &format!("Action=CreateUser&UserName={name}")).status, 200);
-    let put = format!("Action=PutUserPolicy&UserName={name}&PolicyName=p&PolicyDocument={}", escaped(policy));
-    assert_eq!(call(&house.client, &put).status, 200);
-    let made = call(&house.client, &format!("Action=CreateAccessKey&UserName={name}")).text();
-    client(house, &element(&made, "AccessKeyId"), &element(&made, "SecretAccessKey"))
+    let (id, secret) = user_key(&house.client, name, policy);
+    client(house, &id, &secret)
 }
 
-fn escaped(text: &str) -> String {
+/// The key of a new user with this inline policy.
+pub fn user_key(root: &Client, name: &str, policy: &str) -> (String, String) {
+    assert_eq!(call(root, &format!("Action=CreateUser&UserName={name}")).status, 200);
+    let put = format!("Action=PutUserPolicy&UserName={name}&PolicyName=p&PolicyDocument={}", escaped(policy));
+    assert_eq!(call(root, &put).status, 200);
+    let made = call(root, &format!("Action=CreateAccessKey&UserName={name}")).text();
+    (element(&made, "AccessKeyId"), element(&made, "SecretAccessKey"))
+}
+
+pub fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 

@@ -13,6 +13,7 @@ mod lifecycle;
 mod matrix;
 mod process;
 mod quotas;
+mod replicas;
 mod restore;
 mod routes;
 mod uploads;

@@ -1,4 +1,4 @@
-//! Access keys (COMP-014 to COMP-018).
+//! Access keys (COMP-014 to COMP-018), and lists of the credentials that are none of them.
 
 use funaya_gate::action::iam as actions;
 use funaya_wire::{
@@ -6,7 +6,9 @@ use funaya_wire::{
     iam::{
         AccessKey, AccessKeyLastUsed, CreateAccessKeyRequest, CreateAccessKeyResponse, DeleteAccessKeyRequest,
         DeleteAccessKeyResponse, GetAccessKeyLastUsedRequest, GetAccessKeyLastUsedResponse, ListAccessKeysRequest,
-        ListAccessKeysResponse, StatusType, UpdateAccessKeyRequest, UpdateAccessKeyResponse,
+        ListAccessKeysResponse, ListSSHPublicKeysRequest, ListSSHPublicKeysResponse,
+        ListServiceSpecificCredentialsRequest, ListServiceSpecificCredentialsResponse, ListSigningCertificatesRequest,
+        ListSigningCertificatesResponse, StatusType, UpdateAccessKeyRequest, UpdateAccessKeyResponse,
     },
 };
 
@@ -49,6 +51,51 @@ pub(super) async fn list(desk: &Desk<'_>) -> Answered {
         is_truncated: Some(page.next.is_some()),
         marker: desk.marker(page.next),
         access_key_metadata: page.items.into_iter().map(shapes::key).collect(),
+    })
+    .await
+}
+
+/// Nobody has an SSH key: there is no CodeCommit to upload one for. Who deletes a user asks nevertheless.
+pub(super) async fn list_ssh(desk: &Desk<'_>) -> Answered {
+    let request: ListSSHPublicKeysRequest = desk.read()?;
+    desk.page(request.marker.as_deref(), request.max_items)?;
+    let owner = desk.owner(request.user_name)?;
+    let permit = desk.permit::<actions::ListSSHPublicKeys>(Said::default()).await?;
+    let none = desk.hall().no_other_credentials(&permit, &owner).await;
+    desk.tell(&permit, none, |()| ListSSHPublicKeysResponse {
+        ssh_public_keys: Some(Vec::new()),
+        is_truncated: Some(false),
+        marker: None,
+    })
+    .await
+}
+
+/// Nobody has a certificate: requests are signed by access keys alone.
+pub(super) async fn list_certificates(desk: &Desk<'_>) -> Answered {
+    let request: ListSigningCertificatesRequest = desk.read()?;
+    desk.page(request.marker.as_deref(), request.max_items)?;
+    let owner = desk.owner(request.user_name)?;
+    let permit = desk.permit::<actions::ListSigningCertificates>(Said::default()).await?;
+    let none = desk.hall().no_other_credentials(&permit, &owner).await;
+    desk.tell(&permit, none, |()| ListSigningCertificatesResponse {
+        certificates: Vec::new(),
+        is_truncated: Some(false),
+        marker: None,
+    })
+    .await
+}
+
+/// Nobody has a password for another service: there is no other service that takes one.
+pub(super) async fn list_service_specific(desk: &Desk<'_>) -> Answered {
+    let request: ListServiceSpecificCredentialsRequest = desk.read()?;
+    desk.page(request.marker.as_deref(), request.max_items)?;
+    let owner = desk.owner(request.user_name)?;
+    let permit = desk.permit::<actions::ListServiceSpecificCredentials>(Said::default()).await?;
+    let none = desk.hall().no_other_credentials(&permit, &owner).await;
+    desk.tell(&permit, none, |()| ListServiceSpecificCredentialsResponse {
+        service_specific_credentials: Some(Vec::new()),
+        is_truncated: Some(false),
+        marker: None,
     })
     .await
 }

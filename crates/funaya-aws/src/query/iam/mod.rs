@@ -134,6 +134,9 @@ operations! {
     ListRoles on All: roles::list;
     ListSAMLProviderTags on Saml: providers::saml_tags;
     ListSAMLProviders on All: providers::list_saml;
+    ListSSHPublicKeys on Own: keys::list_ssh;
+    ListServiceSpecificCredentials on Own: keys::list_service_specific;
+    ListSigningCertificates on Own: keys::list_certificates;
     ListUserPolicies on User: inline::list_user;
     ListUserTags on User: tags::list_user;
     ListUsers on All: users::list;

@@ -1,18 +1,19 @@
 //! Simulation of policies (COMP-083).
 
 use funaya_gate::action::iam as actions;
-use funaya_identity::{Outcome, Simulated, Simulation, SourceKind};
+use funaya_identity::{Matched, Outcome, Simulated, Simulation, SourceKind};
 use funaya_wire::iam::{
     ContextEntry, ContextKeyTypeEnum, EvaluationResult, GetContextKeysForCustomPolicyRequest,
     GetContextKeysForCustomPolicyResponse, GetContextKeysForPrincipalPolicyRequest,
-    GetContextKeysForPrincipalPolicyResponse, PermissionsBoundaryDecisionDetail, PolicyEvaluationDecisionType,
-    PolicySourceType, SimulateCustomPolicyRequest, SimulateCustomPolicyResponse, SimulatePrincipalPolicyRequest,
-    SimulatePrincipalPolicyResponse, Statement,
+    GetContextKeysForPrincipalPolicyResponse, OrganizationsDecisionDetail, PermissionsBoundaryDecisionDetail,
+    PolicyEvaluationDecisionType, PolicySourceType, Position, SimulateCustomPolicyRequest,
+    SimulateCustomPolicyResponse, SimulatePrincipalPolicyRequest, SimulatePrincipalPolicyResponse, Statement,
 };
 
 use super::{
     super::{Answered, Said},
     desk::Desk,
+    fail,
 };
 
 pub(super) async fn custom(desk: &Desk<'_>) -> Answered {
@@ -52,7 +53,8 @@ pub(super) async fn principal(desk: &Desk<'_>) -> Answered {
         caller: request.caller_arn,
         context: context(request.context_entries),
     };
-    let found = desk.hall().simulate_principal(&permit, &request.policy_source_arn, simulation, at).await;
+    let levels = desk.visit.door.gate.service_control(&permit).await.map_err(|error| fail::of(error.into()))?;
+    let found = desk.hall().simulate_principal(&permit, &request.policy_source_arn, simulation, levels, at).await;
     desk.tell(&permit, found, |page| SimulatePrincipalPolicyResponse {
         is_truncated: Some(page.next.is_some()),
         marker: desk.marker(page.next),
@@ -95,11 +97,10 @@ fn is_list(of: ContextKeyTypeEnum) -> bool {
 }
 
 fn result(simulated: Simulated) -> EvaluationResult {
-    let matched = simulated.matched.into_iter().map(|(name, kind)| Statement {
-        source_policy_id: Some(name),
-        source_policy_type: Some(source(kind)),
-        ..Statement::default()
-    });
+    let matched = simulated.matched.into_iter().map(statement);
+    let organization = simulated
+        .within_organization
+        .map(|within| OrganizationsDecisionDetail { allowed_by_organizations: Some(within) });
     let boundary = simulated
         .within_boundary
         .map(|within| PermissionsBoundaryDecisionDetail { allowed_by_permissions_boundary: Some(within) });
@@ -113,8 +114,19 @@ fn result(simulated: Simulated) -> EvaluationResult {
         },
         matched_statements: Some(matched.collect()),
         missing_context_values: Some(simulated.missing),
+        organizations_decision_detail: organization,
         permissions_boundary_decision_detail: boundary,
         ..EvaluationResult::default()
+    }
+}
+
+fn statement(matched: Matched) -> Statement {
+    let position = |(line, column)| Position { line: i64::try_from(line).ok(), column: i64::try_from(column).ok() };
+    Statement {
+        source_policy_id: Some(matched.policy),
+        source_policy_type: Some(source(matched.kind)),
+        start_position: matched.span.map(|span| position(span.start)),
+        end_position: matched.span.map(|span| position(span.end)),
     }
 }
 
