@@ -306,7 +306,7 @@ fn escapes() {
 
 #[test]
 fn operations() {
-    assert_eq!((iam::Operation::ALL.len(), sts::Operation::ALL.len()), (128, 8));
+    assert_eq!((iam::Operation::ALL.len(), sts::Operation::ALL.len()), (131, 8));
     for operation in iam::Operation::ALL {
         assert_eq!(iam::Operation::parse(operation.name()), Some(*operation));
         assert!(operation.errors().iter().all(|code| iam::status(code).is_some()), "{operation:?}");
