@@ -19,7 +19,7 @@ use crate::{
     admit::BUDGET_KIB,
     answer::{self, Response},
     fail::Fail,
-    ops, organizations, query, routes,
+    ops, organizations, query, routes, undo,
 };
 
 /// A request as the roof hands it over.
@@ -34,7 +34,7 @@ pub struct Request {
 const BODY_MAX_PART: usize = 29 * 1024 * 1024;
 /// A manifest of 4 MiB in which every second character is escaped.
 const BODY_MAX_MANIFEST: usize = 9 * 1024 * 1024;
-const BODY_MAX: usize = 1024 * 1024;
+pub(crate) const BODY_MAX: usize = 1024 * 1024;
 /// Wrong parameters are recorded up to this size of the body.
 pub(crate) const RECORDED_MAX: usize = 100 * 1024;
 
@@ -60,6 +60,19 @@ pub(crate) struct Visit {
     _held: OwnedSemaphorePermit,
 }
 
+impl Visit {
+    pub(crate) fn new(call: Call, body: Bytes, held: OwnedSemaphorePermit) -> Self {
+        Self {
+            call,
+            body,
+            judged: AtomicBool::new(false),
+            lifecycle_token: None,
+            preview_token: OnceLock::new(),
+            _held: held,
+        }
+    }
+}
+
 impl Door {
     /// A door before this gate and these halls. `tokens` seals paging tokens.
     pub fn new(gate: Arc<Gate>, hall: Arc<Registries>, identities: Arc<Identities>, tokens: Sealer) -> Self {
@@ -73,6 +86,9 @@ impl Door {
         }
         if organizations::is_meant(&request.http) {
             return organizations::answer(self, request).await;
+        }
+        if undo::is_meant(&request.http) {
+            return undo::answer(self, request).await;
         }
         let id = request.client.request_id.clone();
         match self.serve(request).await {
@@ -98,14 +114,7 @@ impl Door {
         let token = head.headers.get(answer::LIFECYCLE_TOKEN).and_then(|token| Some(token.to_str().ok()?.to_owned()));
         let (caller, body, held) = self.admit(head, body, Service::Ecr, body_max(operation), request.client.at).await?;
         let call = self.gate.call(caller, &request.client);
-        let visit = Visit {
-            call,
-            body,
-            judged: AtomicBool::new(false),
-            lifecycle_token: token,
-            preview_token: OnceLock::new(),
-            _held: held,
-        };
+        let visit = Visit { lifecycle_token: token, ..Visit::new(call, body, held) };
         let outcome = match routes::actions(operation) {
             Some(_) => ops::dispatch(self, operation, &visit).await,
             None => Err(Fail::disabled(operation)),
@@ -126,6 +135,11 @@ impl Door {
             Operation::UploadLayerPart => Value::Null,
             _ => serde_json::from_slice(&visit.body).unwrap_or(Value::Null),
         };
+        self.refuse_as(action, parameters, visit, fault).await
+    }
+
+    /// The same, of an action with these parameters.
+    pub(crate) async fn refuse_as(&self, action: Allowed, parameters: Value, visit: &Visit, fault: Fail) -> Fail {
         // Judged before, or not readable at all: nothing is left to decide.
         let judged = visit.judged.load(Ordering::Relaxed) || fault.is_unreadable();
         let (registry, resource) = self.meant(visit, &parameters);

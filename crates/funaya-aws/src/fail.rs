@@ -157,7 +157,10 @@ fn status(error: &Error) -> StatusCode {
         Error::NoRepository(_)
         | Error::RepositoryExists(_)
         | Error::RepositoryNotEmpty(_)
-        | Error::RepositoryQuota(_)
+        | Error::RepositoryQuota { .. }
+        | Error::ExclusionExists(_)
+        | Error::NoExclusion(_)
+        | Error::ExclusionQuota
         | Error::ImageQuota { .. }
         | Error::TagQuota
         | Error::ResourceTagQuota

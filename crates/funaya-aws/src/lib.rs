@@ -12,6 +12,7 @@ mod organizations;
 mod paging;
 mod query;
 mod routes;
+mod undo;
 
 pub use door::{Door, Request};
-pub use routes::route_table;
+pub use routes::{is_operation, route_table};

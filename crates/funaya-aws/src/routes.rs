@@ -4,11 +4,13 @@ use funaya_gate::{
     Action as _, Operation as Allowed,
     action::{
         BatchCheckLayerAvailability, BatchDeleteImage, BatchGetImage, CompleteLayerUpload, CreateRepository,
-        DeleteLifecyclePolicy, DeleteRegistryPolicy, DeleteRepository, DeleteRepositoryPolicy, DescribeImages,
-        DescribeRegistry, DescribeRepositories, GetAuthorizationToken, GetDownloadUrlForLayer, GetLifecyclePolicy,
-        GetLifecyclePolicyPreview, GetRegistryPolicy, GetRepositoryPolicy, InitiateLayerUpload, ListImageReferrers,
-        ListImages, ListTagsForResource, PutImage, PutImageTagMutability, PutLifecyclePolicy, PutRegistryPolicy,
-        SetRepositoryPolicy, StartLifecyclePolicyPreview, TagResource, UntagResource, UploadLayerPart,
+        DeleteLifecyclePolicy, DeleteRegistryPolicy, DeleteRepository, DeleteRepositoryPolicy,
+        DeregisterPullTimeUpdateExclusion, DescribeImages, DescribeRegistry, DescribeRepositories,
+        GetAuthorizationToken, GetDownloadUrlForLayer, GetLifecyclePolicy, GetLifecyclePolicyPreview,
+        GetRegistryPolicy, GetRepositoryPolicy, InitiateLayerUpload, ListImageReferrers, ListImages,
+        ListPullTimeUpdateExclusions, ListTagsForResource, PutImage, PutImageTagMutability, PutLifecyclePolicy,
+        PutRegistryPolicy, RegisterPullTimeUpdateExclusion, SetRepositoryPolicy, StartLifecyclePolicyPreview,
+        TagResource, UntagResource, UploadLayerPart,
     },
 };
 use funaya_wire::ecr::Operation;
@@ -16,6 +18,7 @@ use funaya_wire::ecr::Operation;
 use crate::{
     organizations,
     query::{iam, sts},
+    undo,
 };
 
 /// The actions of a built operation; `None`: known, but answered with an honest error (API-72).
@@ -52,13 +55,15 @@ pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
         Operation::PutLifecyclePolicy => &[PutLifecyclePolicy::OPERATION],
         Operation::StartLifecyclePolicyPreview => &[StartLifecyclePolicyPreview::OPERATION],
         Operation::UploadLayerPart => &[UploadLayerPart::OPERATION],
+        Operation::DeregisterPullTimeUpdateExclusion => &[DeregisterPullTimeUpdateExclusion::OPERATION],
+        Operation::ListPullTimeUpdateExclusions => &[ListPullTimeUpdateExclusions::OPERATION],
+        Operation::RegisterPullTimeUpdateExclusion => &[RegisterPullTimeUpdateExclusion::OPERATION],
         Operation::BatchGetRepositoryScanningConfiguration
         | Operation::CreatePullThroughCacheRule
         | Operation::CreateRepositoryCreationTemplate
         | Operation::DeletePullThroughCacheRule
         | Operation::DeleteRepositoryCreationTemplate
         | Operation::DeleteSigningConfiguration
-        | Operation::DeregisterPullTimeUpdateExclusion
         | Operation::DescribeImageReplicationStatus
         | Operation::DescribeImageScanFindings
         | Operation::DescribeImageSigningStatus
@@ -67,19 +72,27 @@ pub(crate) fn actions(operation: Operation) -> Option<&'static [Allowed]> {
         | Operation::GetAccountSetting
         | Operation::GetRegistryScanningConfiguration
         | Operation::GetSigningConfiguration
-        | Operation::ListPullTimeUpdateExclusions
         | Operation::PutAccountSetting
         | Operation::PutImageScanningConfiguration
         | Operation::PutRegistryScanningConfiguration
         | Operation::PutReplicationConfiguration
         | Operation::PutSigningConfiguration
-        | Operation::RegisterPullTimeUpdateExclusion
         | Operation::StartImageScan
         | Operation::UpdateImageStorageClass
         | Operation::UpdatePullThroughCacheRule
         | Operation::UpdateRepositoryCreationTemplate
         | Operation::ValidatePullThroughCacheRule => return None,
     })
+}
+
+/// Whether an API has an operation of this name, for settings.
+pub fn is_operation(name: &str) -> bool {
+    use funaya_wire::{iam, organizations, sts};
+    Operation::parse(name).is_some()
+        || iam::Operation::parse(name).is_some()
+        || sts::Operation::parse(name).is_some()
+        || organizations::Operation::parse(name).is_some()
+        || undo::is_operation(name)
 }
 
 /// The table of operations and actions as text, one line each: a golden file checks it.
@@ -95,7 +108,11 @@ pub fn route_table() -> String {
         })
         .collect();
     let table = |name: &str, rows: String| format!("\n## {name} API\n\n| Operation | Actions |\n| --- | --- |\n{rows}");
-    let others =
-        [table("IAM", iam::table()), table("STS", sts::table()), table("Organizations", organizations::table())];
-    format!("{ecr}{}", others.concat())
+    let others = [
+        ("IAM", iam::table()),
+        ("STS", sts::table()),
+        ("Organizations", organizations::table()),
+        ("Funaya", undo::table()),
+    ];
+    others.into_iter().fold(ecr, |all, (name, rows)| all + &table(name, rows))
 }

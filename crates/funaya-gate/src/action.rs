@@ -132,7 +132,10 @@ pub mod ecr {
             DeleteRegistryPolicy(()) writes;
             DeleteRepository(RepositoryName) writes;
             DeleteRepositoryPolicy(RepositoryName) writes;
+            DeregisterPullTimeUpdateExclusion(()) writes;
             DescribeImages(RepositoryName) reads;
+            ListPullTimeUpdateExclusions(()) reads;
+            RegisterPullTimeUpdateExclusion(()) writes;
             DescribeRegistry(()) reads;
             DescribeRepositories(Scope) reads;
             GetAuthorizationToken(()) reads;
@@ -154,6 +157,11 @@ pub mod ecr {
             TagResource(Tagged) writes;
             UntagResource(Tagged) writes;
             UploadLayerPart(RepositoryName) writes;
+            ListDeleted(()) reads "funaya:ListDeleted";
+            ResolveTag(RepositoryName) reads "funaya:ResolveTag";
+            RestoreImage(RepositoryName) writes "funaya:RestoreImage";
+            RestoreRepository(RepositoryName) writes "funaya:RestoreRepository";
+            RestoreTag(RepositoryName) writes "funaya:RestoreTag";
     }
 }
 

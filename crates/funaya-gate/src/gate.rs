@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     marker::PhantomData,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,10 @@ use funaya_ports::{
     Clock, Random, StoreError, audit,
     identity::{BoundPolicy, Directory, LastUse},
 };
-use funaya_rules::throttle::{self, Bucket};
+use funaya_rules::{
+    quotas::Quotas,
+    throttle::{Bucket, Rate},
+};
 use funaya_sigv4::Request;
 use funaya_types::{AccountId, Digest, Region, Registry, Secret, Timestamp};
 use serde_json::Value;
@@ -70,6 +76,8 @@ pub struct Settings {
     pub root_key: [u8; 32],
     /// Whether the guide's rates are enforced (QUOTA-26).
     pub throttled: bool,
+    /// What accounts may hold and how often they may call.
+    pub quotas: Arc<Quotas>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives random bytes.
@@ -82,6 +90,30 @@ pub struct Settings {
 const USE_EVERY: Duration = Duration::from_secs(60);
 /// How often a call that waits for a credit looks again.
 const THROTTLE_STEP: Duration = Duration::from_millis(50);
+
+/// What an account called of one operation in one Region.
+struct Meter {
+    bucket: Bucket,
+    calls: u64,
+    throttled: u64,
+}
+
+/// How often an account called an operation in a Region since the server started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Who.
+    pub account: AccountId,
+    /// Where.
+    pub region: Region,
+    /// What, such as `ecr:PutImage`.
+    pub action: String,
+    /// Calls let in.
+    pub calls: u64,
+    /// Calls and tries that were too many; one that waits tries several times.
+    pub throttled: u64,
+    /// What this server gives; `None`: rates are off.
+    pub rate: Option<Rate>,
+}
 
 /// Why an authenticated call is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +177,9 @@ pub struct Gate {
     sessions: Sessions,
     tokens: Sealer,
     downloads: Secret,
-    buckets: Mutex<HashMap<(AccountId, Region, Operation), Bucket>>,
+    meters: Mutex<HashMap<(AccountId, Region, Operation), Meter>>,
+    /// Servers on this database: each counts for itself, and gives its share of a rate.
+    servers: AtomicU32,
     uses: Mutex<HashMap<String, LastUse>>,
 }
 
@@ -163,7 +197,8 @@ impl Gate {
             access: Access::new(settings.directory.clone(), secrets, settings.root.clone()),
             settings,
             signing_keys: SigningKeys::default(),
-            buckets: Mutex::default(),
+            meters: Mutex::default(),
+            servers: AtomicU32::new(1),
             uses: Mutex::default(),
         })
     }
@@ -505,15 +540,46 @@ impl Gate {
     }
 
     fn throttle(&self, call: &Call, registry: &Registry, operation: Operation) -> Result<(), Denied> {
-        if !self.settings.throttled {
-            return Ok(());
-        }
-        let rate = throttle::rate(operation.name);
-        let key = (call.caller.account, registry.region.clone(), operation);
+        let account = call.caller.account;
+        let rate = self.rate(&account, operation);
         let now = self.now();
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(rate, now));
-        if bucket.take(rate, now) { Ok(()) } else { Err(Denied::Throttled) }
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = meters.entry((account, registry.region.clone(), operation)).or_insert_with(|| Meter {
+            bucket: Bucket::full(rate, now),
+            calls: 0,
+            throttled: 0,
+        });
+        if self.settings.throttled && !meter.bucket.take(rate, now) {
+            meter.throttled += 1;
+            return Err(Denied::Throttled);
+        }
+        meter.calls += 1;
+        Ok(())
+    }
+
+    fn rate(&self, account: &AccountId, operation: Operation) -> Rate {
+        self.settings.quotas.rate(account, operation.name).shared(self.servers.load(Ordering::Relaxed))
+    }
+
+    /// How many servers share the rates.
+    pub fn share_rates(&self, servers: u32) {
+        self.servers.store(servers.max(1), Ordering::Relaxed);
+    }
+
+    /// What was called since the server started, in order.
+    pub fn usage(&self, _: Upkeep) -> Vec<Usage> {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = |((account, region, operation), meter): (&(AccountId, Region, Operation), &Meter)| Usage {
+            account: *account,
+            region: region.clone(),
+            action: operation.action().into_owned(),
+            calls: meter.calls,
+            throttled: meter.throttled,
+            rate: self.settings.throttled.then(|| self.rate(account, *operation)),
+        };
+        let mut all: Vec<Usage> = meters.iter().map(usage).collect();
+        all.sort_by(|a, b| (a.account, &a.region, &a.action).cmp(&(b.account, &b.region, &b.action)));
+        all
     }
 
     /// Records a read that succeeded.

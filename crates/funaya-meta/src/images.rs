@@ -38,20 +38,18 @@ pub(crate) mod sql {
             FROM manifests WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (pushed_at, man_id) > ($3, $4)
             ORDER BY pushed_at, man_id LIMIT $5";
         PAGE_TAGGED = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at, pulled_at
-            FROM manifests m WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (pushed_at, man_id) > ($3, $4)
-                AND EXISTS (SELECT 1 FROM tags t WHERE t.rid = m.rid AND t.repo_id = m.repo_id AND t.man_id = m.man_id)
-            ORDER BY pushed_at, man_id LIMIT $5";
+            FROM manifests WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND tag_count > 0
+                AND (pushed_at, man_id) > ($3, $4) ORDER BY pushed_at, man_id LIMIT $5";
         PAGE_UNTAGGED = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes,
                 pushed_at, pulled_at
-            FROM manifests m WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (pushed_at, man_id) > ($3, $4)
-                AND NOT EXISTS (SELECT 1 FROM tags t
-                    WHERE t.rid = m.rid AND t.repo_id = m.repo_id AND t.man_id = m.man_id)
-            ORDER BY pushed_at, man_id LIMIT $5";
+            FROM manifests WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND tag_count = 0
+                AND (pushed_at, man_id) > ($3, $4) ORDER BY pushed_at, man_id LIMIT $5";
         BY_ROW = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at,
                 pulled_at
             FROM manifests WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = 0";
         IMAGE_TAGS = "SELECT tag FROM tags WHERE rid = $1 AND repo_id = $2 AND man_id = $3 ORDER BY tag";
-        TAG_COUNT = "SELECT count(*) FROM tags WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
+        TAG_COUNT = "UPDATE manifests SET tag_count = tag_count + $4 WHERE rid = $1 AND repo_id = $2 AND man_id = $3
+            RETURNING tag_count";
         TAGS = "SELECT t.tag, m.digest FROM tags t
             JOIN manifests m ON m.rid = t.rid AND m.repo_id = t.repo_id AND m.man_id = t.man_id
             WHERE t.rid = $1 AND t.repo_id = $2 AND t.tag > $3 ORDER BY t.tag LIMIT $4";
@@ -86,6 +84,7 @@ pub(crate) mod sql {
         TAG_TARGET = "SELECT man_id FROM tags WHERE rid = $1 AND repo_id = $2 AND tag = $3";
         TAG_ADD = "INSERT INTO tags (rid, repo_id, tag, man_id, updated_at, ver) VALUES ($1, $2, $3, $4, $5, 1)
             ON CONFLICT (rid, repo_id, tag) DO NOTHING";
+        TAG_LOCK = "UPDATE tags SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2 AND tag = $3 RETURNING man_id";
         TAG_MOVE = "UPDATE tags SET man_id = $4, updated_at = $5, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND tag = $3";
         TAG_DROP = "DELETE FROM tags WHERE rid = $1 AND repo_id = $2 AND tag = $3 AND man_id = $4";
@@ -350,16 +349,27 @@ async fn set_tag(
         if !found.repository.mutability.lets_move(tag) {
             return Err(Refusal::TagImmutable(tag.clone()).into());
         }
-        if tx.exec(&sql::TAG_MOVE, &[repo.rid, repo.repo_id, name, target, at]).await? == 0 {
-            return Err(changed().into());
-        }
+        move_tag(tx, &[repo.rid, repo.repo_id, name, target, at]).await?;
     }
-    let count = tx.one(&sql::TAG_COUNT, &[repo.rid, repo.repo_id, target]).await?;
-    if count.map_or(Ok(0), |row| row.int(0))? > limits::TAGS_PER_IMAGE_MAX {
+    if count_tags(tx, [repo.rid, repo.repo_id, target], 1).await? > limits::TAGS_PER_IMAGE_MAX {
         return Err(Refusal::TagQuota.into());
     }
     tx.exec(&sql::TAG_EVENT, &[repo.rid, repo.repo_id, name, at, target]).await?;
     Ok(true)
+}
+
+/// Lets an existing tag name another image; the one before has one fewer. `args`: those of [`sql::TAG_MOVE`].
+async fn move_tag(tx: &mut Tx, args: &[Val<'_>; 5]) -> Result<()> {
+    // Locked first, so that the image before is the one that the tag really leaves.
+    let before = tx.one(&sql::TAG_LOCK, &args[..3]).await?.ok_or_else(changed)?.int(0)?;
+    tx.exec(&sql::TAG_MOVE, args).await?;
+    count_tags(tx, [args[0], args[1], before.into()], -1).await.map(drop)
+}
+
+/// Counts an image's tags up or down; tells how many it has.
+async fn count_tags(tx: &mut Tx, [rid, repo_id, man_id]: [Val<'_>; 3], by: i64) -> Result<i64> {
+    let row = tx.one(&sql::TAG_COUNT, &[rid, repo_id, man_id, by.into()]).await?;
+    row.ok_or_else(changed)?.int(0)
 }
 
 /// Sets a tag that names nothing; false if it names something.
@@ -375,6 +385,7 @@ pub(crate) async fn tag_if_free(
     if tx.exec(&sql::TAG_ADD, &[rid, repo_id, tag.as_str().into(), man_id, at]).await? == 0 {
         return Ok(false);
     }
+    count_tags(tx, [rid, repo_id, man_id], 1).await?;
     tx.exec(&sql::TAG_EVENT, &[rid, repo_id, tag.as_str().into(), at, man_id]).await?;
     Ok(true)
 }
@@ -392,9 +403,8 @@ pub(crate) async fn set_tag_freely(
         return Ok(());
     }
     let [rid, repo_id, man_id, at] = [rid, repo_id, man_id, now.micros()].map(Val::Int);
-    if tx.exec(&sql::TAG_MOVE, &[rid, repo_id, tag.as_str().into(), man_id, at]).await? == 0 {
-        return Err(changed().into());
-    }
+    move_tag(tx, &[rid, repo_id, tag.as_str().into(), man_id, at]).await?;
+    count_tags(tx, [rid, repo_id, man_id], 1).await?;
     tx.exec(&sql::TAG_EVENT, &[rid, repo_id, tag.as_str().into(), at, man_id]).await.map(drop)
 }
 
@@ -468,6 +478,7 @@ async fn drop_tag(tx: &mut Tx, rid: i64, repo_id: i64, tag: &ImageTag, man_id: i
     if tx.exec(&sql::TAG_DROP, &[rid, repo_id, tag, man_id.into()]).await? == 0 {
         return Ok(false);
     }
+    count_tags(tx, [rid, repo_id, man_id.into()], -1).await?;
     tx.exec(&sql::TAG_EVENT, &[rid, repo_id, tag, now.micros().into(), 0.into()]).await?;
     Ok(true)
 }

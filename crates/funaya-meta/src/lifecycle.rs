@@ -6,9 +6,9 @@ use funaya_ports::{
     Fut,
     audit::Batch,
     lifecycle::{Attached, Candidate, Due, Expire, Expired, LifecycleStore, Preview, PreviewStatus},
-    meta::{DeleteOutcome, Result},
+    meta::{DeleteOutcome, Refusal, Result},
 };
-use funaya_types::{Digest, Registry, RepositoryName, Timestamp};
+use funaya_types::{Digest, PrincipalArn, Registry, RepositoryName, Timestamp, limits};
 
 use crate::{
     audit,
@@ -42,6 +42,11 @@ pub(crate) mod sql {
             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (rid, repo_id) DO UPDATE SET policy = excluded.policy,
                 started_at = excluded.started_at, status = excluded.status, marked = excluded.marked";
         DROP_PREVIEW = "DELETE FROM lifecycle_previews WHERE rid = $1 AND repo_id = $2";
+        EXCLUDED = "SELECT created_at FROM pull_exclusions WHERE rid = $1 AND principal = $2";
+        EXCLUSION_COUNT = "SELECT count(*) FROM pull_exclusions WHERE rid = $1";
+        EXCLUDE = "INSERT INTO pull_exclusions (rid, principal, created_at) VALUES ($1, $2, $3)";
+        INCLUDE = "DELETE FROM pull_exclusions WHERE rid = $1 AND principal = $2";
+        EXCLUSIONS = "SELECT principal FROM pull_exclusions WHERE rid = $1 AND principal > $2 ORDER BY principal LIMIT $3";
         PULLED = "UPDATE manifests SET pulled_at = $4
             WHERE rid = $1 AND repo_id = $2 AND digest = $3 AND (pulled_at IS NULL OR pulled_at < $4)";
     }
@@ -116,6 +121,43 @@ impl LifecycleStore for SqlStore {
         Box::pin(async move {
             let key = ((self.rid(registry).await?, name.clone()), preview);
             self.write(key, |key, tx| Box::pin(put_preview(tx, key))).await
+        })
+    }
+
+    fn exclude_pulls<'a>(
+        &'a self,
+        registry: &'a Registry,
+        principal: &'a PrincipalArn,
+        at: Timestamp,
+        audit: Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = (self.rid(registry).await?, principal.clone(), at, audit);
+            self.write(command, |command, tx| Box::pin(exclude(tx, command))).await
+        })
+    }
+
+    fn include_pulls<'a>(
+        &'a self,
+        registry: &'a Registry,
+        principal: &'a PrincipalArn,
+        audit: Batch,
+    ) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let command = (self.rid(registry).await?, principal.clone(), audit);
+            self.write(command, |command, tx| Box::pin(include(tx, command))).await
+        })
+    }
+
+    fn pull_exclusions<'a>(
+        &'a self,
+        registry: &'a Registry,
+        after: &'a str,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<PrincipalArn>>> {
+        Box::pin(async move {
+            let key = (self.rid(registry).await?, after.to_owned(), limit);
+            self.read(&key, |key, tx| Box::pin(exclusions(tx, key))).await
         })
     }
 
@@ -288,6 +330,35 @@ pub(crate) async fn put_preview(tx: &mut Tx, (place, preview): &(Place, Preview)
 pub(crate) type Pull = (i64, RepositoryName, Digest, Timestamp);
 
 /// An image or repository that is gone meanwhile is no fault.
+/// A principal whose pulls are no longer noted.
+type Exclude = (i64, PrincipalArn, Timestamp, Batch);
+
+async fn exclude(tx: &mut Tx, (rid, principal, at, audit): &Exclude) -> Result<()> {
+    let (rid, name) = (*rid, Val::Text(principal.as_str()));
+    if tx.one(&sql::EXCLUDED, &[rid.into(), name]).await?.is_some() {
+        return Err(Refusal::ExclusionExists.into());
+    }
+    let count = tx.one(&sql::EXCLUSION_COUNT, &[rid.into()]).await?.map_or(Ok(0), |row| row.int(0))?;
+    if count >= i64::from(limits::PULL_EXCLUSIONS_MAX) {
+        return Err(Refusal::ExclusionQuota.into());
+    }
+    // Of two that meet on PostgreSQL one runs again, and finds the other's row.
+    tx.exec(&sql::EXCLUDE, &[rid.into(), name, at.micros().into()]).await?;
+    audit::add(tx, rid, audit).await
+}
+
+async fn include(tx: &mut Tx, (rid, principal, audit): &(i64, PrincipalArn, Batch)) -> Result<()> {
+    if tx.exec(&sql::INCLUDE, &[(*rid).into(), principal.as_str().into()]).await? == 0 {
+        return Err(Refusal::NoExclusion.into());
+    }
+    audit::add(tx, *rid, audit).await
+}
+
+async fn exclusions(tx: &mut Tx, (rid, after, limit): &(i64, String, u32)) -> Result<Vec<PrincipalArn>> {
+    let args = [(*rid).into(), after.as_str().into(), i64::from(*limit).into()];
+    tx.all(&sql::EXCLUSIONS, &args).await?.iter().map(|row| row.parsed(0)).collect()
+}
+
 pub(crate) async fn note_pulls(tx: &mut Tx, pulls: &Vec<Pull>) -> Result<()> {
     for (rid, name, digest, at) in pulls {
         let row = tx.one(&repositories::sql::BY_NAME, &[(*rid).into(), name.as_str().into()]).await?;

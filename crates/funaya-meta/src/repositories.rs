@@ -105,7 +105,7 @@ pub(crate) async fn create(tx: &mut Tx, (rid, command): &(i64, CreateRepository)
     if tx.one(&sql::BY_NAME, &[key, repository.name.as_str().into()]).await?.is_some() {
         return Err(Refusal::RepositoryExists.into());
     }
-    if tx.exec(&sql::COUNT_UP, &[key, limits::REPOSITORIES_MAX.into()]).await? == 0 {
+    if tx.exec(&sql::COUNT_UP, &[key, command.repositories_max.into()]).await? == 0 {
         return Err(Refusal::RepositoryQuota.into());
     }
     let added = tx

@@ -599,6 +599,17 @@ impl MetaStore for SqlStore {
         })
     }
 
+    fn note_replica<'a>(&'a self, id: &'a str, now: Timestamp, since: Timestamp) -> Fut<'a, Result<u32>> {
+        Box::pin(async move {
+            // One server at a time has the file.
+            if matches!(self.engine, Engine::Lite(_)) {
+                return Ok(1);
+            }
+            let note = (id.to_owned(), now, since);
+            self.write(note, |(id, now, since), tx| Box::pin(settings::note_replica(tx, id, *now, *since))).await
+        })
+    }
+
     fn prune_audit(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<u64>> {
         Box::pin(self.write((before, limit), |(before, limit), tx| Box::pin(crate::audit::prune(tx, *before, *limit))))
     }

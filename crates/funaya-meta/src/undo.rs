@@ -6,7 +6,7 @@ use funaya_ports::{
     meta::{Refusal, Result},
     undo::{Deleted, DeletedPlace, RestoreLimits, Restored, UndoStore},
 };
-use funaya_types::{Digest, ImageTag, Registry, RepositoryName, Timestamp, limits};
+use funaya_types::{Digest, ImageTag, Registry, RepositoryName, Timestamp};
 
 use crate::{
     audit,
@@ -58,7 +58,7 @@ impl UndoStore for SqlStore {
         after: DeletedPlace,
         now: Timestamp,
         limit: u32,
-    ) -> Fut<'a, Result<Vec<Deleted>>> {
+    ) -> Fut<'a, Result<(Vec<Deleted>, Option<DeletedPlace>)>> {
         Box::pin(async move {
             let key = (self.rid(registry).await?, after, now, limit);
             self.read(&key, |key, tx| Box::pin(deleted(tx, key))).await
@@ -85,11 +85,12 @@ impl UndoStore for SqlStore {
         registry: &'a Registry,
         name: &'a RepositoryName,
         now: Timestamp,
+        repositories_max: i64,
         audit: Batch,
     ) -> Fut<'a, Result<Timestamp>> {
         Box::pin(async move {
             let rid = self.rid(registry).await?;
-            let command = RestoreRepository { rid, name: name.clone(), now, audit };
+            let command = RestoreRepository { rid, name: name.clone(), now, repositories_max, audit };
             self.write_access(command, |c, tx| {
                 Box::pin(async move { Ok((restore_repository(tx, c).await?, identity::move_epoch(tx).await?)) })
             })
@@ -130,7 +131,7 @@ impl UndoStore for SqlStore {
 pub(crate) async fn deleted(
     tx: &mut Tx,
     (rid, after, now, limit): &(i64, DeletedPlace, Timestamp, u32),
-) -> Result<Vec<Deleted>> {
+) -> Result<(Vec<Deleted>, Option<DeletedPlace>)> {
     let args = [
         (*rid).into(),
         after.deleted_at.into(),
@@ -139,16 +140,22 @@ pub(crate) async fn deleted(
         now.micros().into(),
         i64::from(*limit).into(),
     ];
-    let mut found = Vec::new();
-    for row in tx.all(&sql::DELETED, &args).await? {
-        found.extend(describe(tx, *rid, &row).await?);
+    let (mut found, mut last) = (Vec::new(), None);
+    let rows = tx.all(&sql::DELETED, &args).await?;
+    for row in &rows {
+        found.extend(describe(tx, *rid, row).await?);
+        last = Some(place(row)?);
     }
-    Ok(found)
+    Ok((found, last.filter(|_| rows.len() == *limit as usize)))
+}
+
+fn place(row: &Row) -> Result<DeletedPlace> {
+    Ok(DeletedPlace { repo_id: row.int(0)?, man_id: row.int(1)?, deleted_at: row.int(2)? })
 }
 
 /// A tombstone with what it stands for; `None` if that was pushed again.
 async fn describe(tx: &mut Tx, rid: i64, row: &Row) -> Result<Option<Deleted>> {
-    let place = DeletedPlace { repo_id: row.int(0)?, man_id: row.int(1)?, deleted_at: row.int(2)? };
+    let place = place(row)?;
     let repository_is_deleted = row.int(6)? != 0;
     let repository = if repository_is_deleted { row.parsed(5)? } else { row.parsed(4)? };
     let mut deleted = Deleted {
@@ -159,7 +166,6 @@ async fn describe(tx: &mut Tx, rid: i64, row: &Row) -> Result<Option<Deleted>> {
         images: row.int(7)?.unsigned_abs(),
         deleted_at: Timestamp::from_micros(place.deleted_at),
         purge_at: Timestamp::from_micros(row.int(3)?),
-        place,
     };
     if place.man_id == 0 {
         return Ok(repository_is_deleted.then_some(deleted));
@@ -253,6 +259,7 @@ pub(crate) struct RestoreRepository {
     pub(crate) rid: i64,
     pub(crate) name: RepositoryName,
     pub(crate) now: Timestamp,
+    pub(crate) repositories_max: i64,
     pub(crate) audit: Batch,
 }
 
@@ -263,7 +270,7 @@ pub(crate) async fn restore_repository(tx: &mut Tx, command: &RestoreRepository)
     }
     let row = tx.one(&sql::REPOSITORIES_GONE, &[rid, now, name]).await?.ok_or(Refusal::NotDeleted)?;
     let (repo_id, deleted_at) = (Val::Int(row.int(0)?), Val::Int(row.int(1)?));
-    if tx.exec(&repositories::sql::COUNT_UP, &[rid, limits::REPOSITORIES_MAX.into()]).await? == 0 {
+    if tx.exec(&repositories::sql::COUNT_UP, &[rid, command.repositories_max.into()]).await? == 0 {
         return Err(Refusal::RepositoryQuota.into());
     }
     if tx.exec(&sql::UNBURY_REPOSITORY, &[rid, repo_id, deleted_at]).await? == 0 {

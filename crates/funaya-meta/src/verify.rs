@@ -37,6 +37,9 @@ pub(crate) mod sql {
         WRONG_COUNT = "SELECT r.repo_id FROM repositories r WHERE r.deleted_at = 0 AND r.image_count <>
             (SELECT count(*) FROM manifests m WHERE m.rid = r.rid AND m.repo_id = r.repo_id AND m.deleted_at = 0)
             LIMIT 100";
+        WRONG_TAG_COUNT = "SELECT m.man_id FROM manifests m WHERE m.tag_count <>
+            (SELECT count(*) FROM tags t WHERE t.rid = m.rid AND t.repo_id = m.repo_id AND t.man_id = m.man_id)
+            LIMIT 100";
         DOUBLE_OWNER = "SELECT b.blob_id FROM blobs b WHERE EXISTS
                 (SELECT 1 FROM trash t WHERE t.storage_key = b.storage_key)
             OR EXISTS (SELECT 1 FROM uploads u WHERE u.storage_key = b.storage_key) LIMIT 100";
@@ -99,6 +102,7 @@ pub(crate) async fn broken_rows(tx: &mut Tx) -> Result<Vec<String>> {
         (&sql::TAG_WITHOUT_IMAGE, "a tag names an image that does not exist: image"),
         (&sql::CHILD_WITHOUT_IMAGE, "an index names an image that does not exist: image"),
         (&sql::WRONG_COUNT, "a repository's image count is wrong: repository"),
+        (&sql::WRONG_TAG_COUNT, "an image's tag count is wrong: image"),
         (&sql::DOUBLE_OWNER, "stored bytes have two owners: blob"),
         (&sql::DOUBLE_TRASH, "an upload's bytes are in the trash: repository"),
         (&sql::IMAGE_WITHOUT_BODY, "an image has no manifest: image"),

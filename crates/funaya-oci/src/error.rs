@@ -96,9 +96,13 @@ fn table(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::NoRepository(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
         Error::RepositoryExists(_) | Error::RepositoryNotEmpty(_) => (StatusCode::CONFLICT, "DENIED"),
-        Error::RepositoryQuota(_) | Error::ImageQuota { .. } | Error::TagQuota | Error::ResourceTagQuota => {
-            (StatusCode::FORBIDDEN, "DENIED")
-        }
+        Error::RepositoryQuota { .. }
+        | Error::ImageQuota { .. }
+        | Error::TagQuota
+        | Error::ResourceTagQuota
+        | Error::ExclusionExists(_)
+        | Error::NoExclusion(_)
+        | Error::ExclusionQuota => (StatusCode::FORBIDDEN, "DENIED"),
         Error::NoImage { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
         Error::ImageExists { .. } => (StatusCode::CONFLICT, "DENIED"),
         Error::TagImmutable { .. } => (StatusCode::BAD_REQUEST, "TAG_INVALID"),

@@ -99,6 +99,15 @@ impl Principal {
         }
     }
 
+    /// The ARN of the user or role; for a role session that of its role.
+    pub fn iam_arn(&self) -> Option<&str> {
+        match self {
+            Self::User { arn, .. } => Some(arn),
+            Self::AssumedRole { role_arn, .. } => Some(role_arn),
+            _ => None,
+        }
+    }
+
     /// The account whose policies the principal is under; `None` for services and strangers.
     pub fn account(&self) -> Option<AccountId> {
         match self {

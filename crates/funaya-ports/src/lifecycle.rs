@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use funaya_types::{Digest, ImageTag, Registry, RepositoryName, Timestamp};
+use funaya_types::{Digest, ImageTag, PrincipalArn, Registry, RepositoryName, Timestamp};
 
 use crate::{Fut, audit, meta::Result};
 
@@ -139,6 +139,34 @@ pub trait LifecycleStore: Send + Sync {
         name: &'a RepositoryName,
         preview: Preview,
     ) -> Fut<'a, Result<()>>;
+    /// No longer notes pulls by a principal.
+    ///
+    /// # Errors
+    /// `Refusal::ExclusionExists`; `Refusal::ExclusionQuota`.
+    fn exclude_pulls<'a>(
+        &'a self,
+        registry: &'a Registry,
+        principal: &'a PrincipalArn,
+        at: Timestamp,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>>;
+    /// Notes pulls by a principal again.
+    ///
+    /// # Errors
+    /// `Refusal::NoExclusion`.
+    fn include_pulls<'a>(
+        &'a self,
+        registry: &'a Registry,
+        principal: &'a PrincipalArn,
+        audit: audit::Batch,
+    ) -> Fut<'a, Result<()>>;
+    /// The principals whose pulls are not noted, in byte order after `after`: few (`limits::PULL_EXCLUSIONS_MAX`).
+    fn pull_exclusions<'a>(
+        &'a self,
+        registry: &'a Registry,
+        after: &'a str,
+        limit: u32,
+    ) -> Fut<'a, Result<Vec<PrincipalArn>>>;
     /// Notes when images were last pulled; keeps the newest.
     fn note_pulls(&self, pulls: Vec<(Registry, RepositoryName, Digest, Timestamp)>) -> Fut<'_, Result<()>>;
 }

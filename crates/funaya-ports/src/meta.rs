@@ -49,6 +49,12 @@ pub enum Refusal {
     LayerInUse,
     /// There is no such thing among what was deleted, or its time has passed.
     NotDeleted,
+    /// Pulls by the principal are not noted already.
+    ExclusionExists,
+    /// Pulls by the principal are noted.
+    NoExclusion,
+    /// The registry has as many such principals as it may.
+    ExclusionQuota,
     /// An identity is not what it was when the change was decided.
     Changed,
 }
@@ -97,6 +103,8 @@ pub struct CreateRepository {
     pub tags: Vec<ResourceTag>,
     /// Its row id.
     pub row_id: i64,
+    /// Most repositories of the registry (QUOTA-01).
+    pub repositories_max: i64,
     /// The audit entry.
     pub audit: audit::Batch,
 }
@@ -588,6 +596,8 @@ pub trait MetaStore: Send + Sync {
     fn append_audit(&self, batches: Vec<audit::Batch>) -> Fut<'_, Result<()>>;
     /// Stored batches in order of time, after `after` (time, id): registry, place, body.
     fn audit(&self, after: (i64, String), limit: u32) -> Fut<'_, Result<Vec<(Registry, (i64, String), String)>>>;
+    /// Notes that a server is there, forgets those not seen since `since`, and counts the rest.
+    fn note_replica<'a>(&'a self, id: &'a str, now: Timestamp, since: Timestamp) -> Fut<'a, Result<u32>>;
     /// Drops audit rows older than `before`, at most `limit`; tells how many.
     fn prune_audit(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<u64>>;
 }

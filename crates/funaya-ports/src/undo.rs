@@ -21,8 +21,6 @@ pub struct Deleted {
     pub deleted_at: Timestamp,
     /// Until when it can be brought back.
     pub purge_at: Timestamp,
-    /// Its place in the list.
-    pub place: DeletedPlace,
 }
 
 /// A place in the list of what was deleted, oldest first.
@@ -51,14 +49,15 @@ pub struct Restored {
 
 /// What brings things back.
 pub trait UndoStore: Send + Sync {
-    /// What can be brought back, oldest first, after a place.
+    /// What can be brought back, oldest first, after a place; and where the next page begins, if there may be one.
+    /// A page may be short: what was pushed again is none of it.
     fn deleted<'a>(
         &'a self,
         registry: &'a Registry,
         after: DeletedPlace,
         now: Timestamp,
         limit: u32,
-    ) -> Fut<'a, Result<Vec<Deleted>>>;
+    ) -> Fut<'a, Result<(Vec<Deleted>, Option<DeletedPlace>)>>;
     /// Brings an image back with the tags that went with it and are free.
     ///
     /// # Errors
@@ -83,6 +82,7 @@ pub trait UndoStore: Send + Sync {
         registry: &'a Registry,
         name: &'a RepositoryName,
         now: Timestamp,
+        repositories_max: i64,
         audit: audit::Batch,
     ) -> Fut<'a, Result<Timestamp>>;
     /// What a tag named from when on, oldest first; `None`: nothing. At most so many of the newest.

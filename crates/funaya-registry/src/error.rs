@@ -9,7 +9,7 @@ use funaya_ports::{
     meta::{self, Refusal},
 };
 use funaya_rules::manifest::BadManifest;
-use funaya_types::{AccountId, Digest, ImageTag, Registry, RepositoryName, UploadId, limits};
+use funaya_types::{AccountId, Digest, ImageTag, PrincipalArn, Registry, RepositoryName, UploadId, limits};
 
 /// A repository of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +60,15 @@ pub enum Error {
     RepositoryNotEmpty(Place),
     /// QUOTA-01
     #[error(
-        "The registry with id '{}' already has the maximum allowed number of repositories which is '{}'",
-        .0.registry.account, limits::REPOSITORIES_MAX
+        "The registry with id '{}' already has the maximum allowed number of repositories which is '{max}'",
+        .place.registry.account
     )]
-    RepositoryQuota(Place),
+    RepositoryQuota {
+        /// Where.
+        place: Place,
+        /// How many it may have.
+        max: i64,
+    },
     /// QUOTA-02
     #[error(
         "The repository with name '{}' in registry with id '{}' already has the maximum allowed number of images \
@@ -76,6 +81,18 @@ pub enum Error {
         /// How many it may have.
         max: i64,
     },
+    /// API-54
+    #[error("The pull time update exclusion for '{0}' already exists in the registry")]
+    ExclusionExists(PrincipalArn),
+    /// API-37
+    #[error("The pull time update exclusion for '{0}' does not exist in the registry")]
+    NoExclusion(PrincipalArn),
+    /// API-54
+    #[error(
+        "The registry already has the maximum allowed number of pull time update exclusions which is '{}'",
+        limits::PULL_EXCLUSIONS_MAX
+    )]
+    ExclusionQuota,
     /// IMG-07
     #[error("The image already has the maximum allowed number of tags which is '{}'", limits::TAGS_PER_IMAGE_MAX)]
     TagQuota,
@@ -321,9 +338,13 @@ impl Error {
             Self::NoRepository(_) => "RepositoryNotFoundException",
             Self::RepositoryExists(_) => "RepositoryAlreadyExistsException",
             Self::RepositoryNotEmpty(_) => "RepositoryNotEmptyException",
-            Self::RepositoryQuota(_) | Self::ImageQuota { .. } | Self::TagQuota | Self::PartQuota => {
-                "LimitExceededException"
-            }
+            Self::RepositoryQuota { .. }
+            | Self::ImageQuota { .. }
+            | Self::TagQuota
+            | Self::PartQuota
+            | Self::ExclusionQuota => "LimitExceededException",
+            Self::ExclusionExists(_) => "ExclusionAlreadyExistsException",
+            Self::NoExclusion(_) => "ExclusionNotFoundException",
             Self::ResourceTagQuota => "TooManyTagsException",
             Self::NoImage { .. } => "ImageNotFoundException",
             Self::ImageExists { .. } => "ImageAlreadyExistsException",
@@ -375,16 +396,17 @@ pub(crate) struct Context<'a> {
     pub(crate) digest: Option<Digest>,
     pub(crate) tag: Option<ImageTag>,
     pub(crate) upload: Option<UploadId>,
-    pub(crate) images_max: i64,
+    pub(crate) max: i64,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn of(place: &'a Place) -> Self {
-        Self { place, digest: None, tag: None, upload: None, images_max: 0 }
+        Self { place, digest: None, tag: None, upload: None, max: 0 }
     }
 
-    pub(crate) fn quota(self, images_max: i64) -> Self {
-        Self { images_max, ..self }
+    /// With the quota that the store was told.
+    pub(crate) fn quota(self, max: i64) -> Self {
+        Self { max, ..self }
     }
 
     pub(crate) fn error(&self, error: meta::Error) -> Error {
@@ -398,8 +420,8 @@ impl<'a> Context<'a> {
             Refusal::NoRepository => Error::NoRepository(place()),
             Refusal::RepositoryExists => Error::RepositoryExists(place()),
             Refusal::RepositoryNotEmpty => Error::RepositoryNotEmpty(place()),
-            Refusal::RepositoryQuota => Error::RepositoryQuota(place()),
-            Refusal::ImageQuota => Error::ImageQuota { place: place(), max: self.images_max },
+            Refusal::RepositoryQuota => Error::RepositoryQuota { place: place(), max: self.max },
+            Refusal::ImageQuota => Error::ImageQuota { place: place(), max: self.max },
             Refusal::TagQuota => Error::TagQuota,
             Refusal::ResourceTagQuota => Error::ResourceTagQuota,
             Refusal::LayersMissing(missing) => Error::LayersMissing { place: place(), missing },
@@ -427,7 +449,9 @@ impl<'a> Context<'a> {
                 None => unexpected(),
             },
             Refusal::NotDeleted => Error::NothingDeleted(place()),
-            Refusal::Changed => unexpected(),
+            Refusal::ExclusionExists | Refusal::NoExclusion | Refusal::ExclusionQuota | Refusal::Changed => {
+                unexpected()
+            }
         }
     }
 }

@@ -97,8 +97,9 @@ impl Registries {
         let stored = Stored { digest, media_type: parsed.media_type.clone(), subject: parsed.subject };
         let context = Context { digest: Some(digest), tag: new.tags.first().cloned(), ..Context::of(&place) };
         let command = self.put_command(permit, parsed, new, digest, answer);
+        let images_max = command.images_max;
         let put = self.parts.meta.put_image(command).await;
-        put.map_err(|error| context.quota(self.parts.images_max).error(error))?;
+        put.map_err(|error| context.quota(images_max).error(error))?;
         Ok(stored)
     }
 
@@ -133,7 +134,7 @@ impl Registries {
             row_id: self.parts.random.row_id(permit.now()),
             now: permit.now(),
             spans: self.parts.spans,
-            images_max: self.parts.images_max,
+            images_max: self.parts.quotas.images(&permit.registry().account),
             refuse_existing: new.refuse_existing,
             audit: permit.record(answer),
         }
@@ -148,7 +149,7 @@ impl Registries {
         let place = self.place(permit.registry(), permit.target());
         let found = self.parts.meta.manifest(&place.registry, &place.repository, reference).await;
         let Some((image, bytes)) = found.map_err(|error| Context::of(&place).error(error))? else { return Ok(None) };
-        self.pulls.note(&place, &image, permit.now());
+        self.pulls.note(&place, &image, permit.call().caller().principal(), permit.now());
         verified(image, bytes).map(Some)
     }
 

@@ -26,6 +26,7 @@ use funaya_ports::{
     Random, blobs::BlobStore, collecting::CollectingStore, identity::Directory, lifecycle::LifecycleStore,
     meta::MetaStore, meta::Spans, undo::UndoStore,
 };
+use funaya_rules::quotas::Quotas;
 use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName, Wildcard};
 
 pub use error::{Error, ImageRef, Place};
@@ -34,14 +35,14 @@ pub use funaya_ports::{
     blobs::StoredBlob,
     lifecycle::{Attached, Due, Preview, PreviewStatus},
     meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Layer, Repository},
-    undo::{Deleted, Restored},
+    undo::{Deleted, DeletedPlace, Restored},
 };
 pub use funaya_types::Mutability;
 pub use images::{Listed, Manifest, NewManifest, Referrer, Referrers, Stored};
 pub use layers::Availability;
 pub use lifecycle::{LifecycleRun, PreviewPage, preview_token};
 pub use repositories::NewRepository;
-pub use upkeep::{Fault, Tidied};
+pub use upkeep::{AT_ONCE, Fault, Pace, Tidied};
 pub use uploads::{Body, BodyError, Part};
 
 /// What the hall is made of.
@@ -64,8 +65,8 @@ pub struct Parts {
     pub endpoints: Endpoints,
     /// How long things are kept.
     pub spans: Spans,
-    /// Most images of a repository (QUOTA-02).
-    pub images_max: i64,
+    /// What accounts may hold.
+    pub quotas: Arc<Quotas>,
     /// Which repositories a push may create.
     pub create_on_push: Vec<Wildcard>,
 }

@@ -48,15 +48,17 @@ impl Registries {
             scan_on_push: new.scan_on_push,
         };
         let answer = shapes::repository(&self.parts.endpoints, permit.registry(), &repository);
+        let repositories_max = self.parts.quotas.repositories(&place.registry.account);
         let command = meta::CreateRepository {
             registry: place.registry.clone(),
             repository: repository.clone(),
             tags: new.tags,
             row_id: self.parts.random.row_id(permit.now()),
+            repositories_max,
             audit: permit.record(answer),
         };
         let made = self.parts.meta.create_repository(command).await;
-        made.map_err(|error| Context::of(&place).error(error))?;
+        made.map_err(|error| Context::of(&place).quota(repositories_max).error(error))?;
         Ok(repository)
     }
 

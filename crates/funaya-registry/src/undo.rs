@@ -1,6 +1,9 @@
 //! Bringing back what was deleted (D6): images, tags' earlier targets, whole repositories.
 
-use funaya_gate::Upkeep;
+use funaya_gate::{
+    Permit, Upkeep,
+    action::{ListDeleted, ResolveTag, RestoreImage, RestoreRepository, RestoreTag},
+};
 use funaya_ports::{
     audit,
     undo::{Deleted, DeletedPlace, RestoreLimits, Restored},
@@ -19,11 +22,23 @@ impl Registries {
     pub async fn deleted(&self, _: Upkeep, registry: &Registry, now: Timestamp) -> Result<Vec<Deleted>, Error> {
         let (mut all, mut after) = (Vec::new(), DeletedPlace::default());
         loop {
-            let page = self.parts.undo.deleted(registry, after, now, ROUND).await.map_err(only_store)?;
-            let Some(last) = page.last() else { return Ok(all) };
-            after = last.place;
+            let (page, next) = self.parts.undo.deleted(registry, after, now, ROUND).await.map_err(only_store)?;
             all.extend(page);
+            match next {
+                Some(next) => after = next,
+                None => return Ok(all),
+            }
         }
+    }
+
+    /// A page of what was deleted in a registry, oldest first, and where the next begins.
+    pub async fn deleted_page(
+        &self,
+        permit: &Permit<ListDeleted>,
+        after: DeletedPlace,
+        limit: u32,
+    ) -> Result<(Vec<Deleted>, Option<DeletedPlace>), Error> {
+        self.parts.undo.deleted(permit.registry(), after, permit.now(), limit).await.map_err(only_store)
     }
 
     /// Brings an image back, with the tags that went with it and are free.
@@ -34,17 +49,54 @@ impl Registries {
         digest: &Digest,
         now: Timestamp,
     ) -> Result<Restored, Error> {
-        let record = self.operator_record(place, "RestoreImage", json!({"imageDigest": digest.to_string()}), now);
-        let limits = RestoreLimits { now, images_max: self.parts.images_max };
+        self.bring_back(place, digest, now, self.image_record(place, digest, now)).await
+    }
+
+    /// The same for a caller.
+    pub async fn restore_image_for(&self, permit: &Permit<RestoreImage>, digest: &Digest) -> Result<Restored, Error> {
+        let place = self.place(permit.registry(), permit.target());
+        let record = permit.record(json!({"imageDigest": digest.to_string()}));
+        self.bring_back(&place, digest, permit.now(), record).await
+    }
+
+    async fn bring_back(
+        &self,
+        place: &Place,
+        digest: &Digest,
+        now: Timestamp,
+        record: audit::Batch,
+    ) -> Result<Restored, Error> {
+        let images_max = self.parts.quotas.images(&place.registry.account);
+        let limits = RestoreLimits { now, images_max };
         let done = self.parts.undo.restore_image(&place.registry, &place.repository, digest, limits, record).await;
-        done.map_err(|error| Context::of(place).quota(self.parts.images_max).error(error))
+        done.map_err(|error| Context::of(place).quota(images_max).error(error))
+    }
+
+    fn image_record(&self, place: &Place, digest: &Digest, now: Timestamp) -> audit::Batch {
+        self.operator_record(place, "RestoreImage", json!({"imageDigest": digest.to_string()}), now)
     }
 
     /// Brings a repository back, with its settings, policies and images; tells when it had been deleted.
     pub async fn restore_repository(&self, _: Upkeep, place: &Place, now: Timestamp) -> Result<Timestamp, Error> {
-        let record = self.operator_record(place, "RestoreRepository", json!({}), now);
-        let done = self.parts.undo.restore_repository(&place.registry, &place.repository, now, record).await;
-        done.map_err(|error| Context::of(place).error(error))
+        self.bring_repository_back(place, now, self.operator_record(place, "RestoreRepository", json!({}), now)).await
+    }
+
+    /// The same for a caller.
+    pub async fn restore_repository_for(&self, permit: &Permit<RestoreRepository>) -> Result<Timestamp, Error> {
+        let place = self.place(permit.registry(), permit.target());
+        let record = permit.record(json!({"repositoryName": place.repository.as_str()}));
+        self.bring_repository_back(&place, permit.now(), record).await
+    }
+
+    async fn bring_repository_back(
+        &self,
+        place: &Place,
+        now: Timestamp,
+        record: audit::Batch,
+    ) -> Result<Timestamp, Error> {
+        let max = self.parts.quotas.repositories(&place.registry.account);
+        let done = self.parts.undo.restore_repository(&place.registry, &place.repository, now, max, record).await;
+        done.map_err(|error| Context::of(place).quota(max).error(error))
     }
 
     /// What a tag named at a time; `None`: nothing.
@@ -55,6 +107,20 @@ impl Registries {
         tag: &ImageTag,
         at: Timestamp,
     ) -> Result<Option<Digest>, Error> {
+        self.tag_at(place, tag, at).await
+    }
+
+    /// The same for a caller.
+    pub async fn resolve_tag_for(
+        &self,
+        permit: &Permit<ResolveTag>,
+        tag: &ImageTag,
+        at: Timestamp,
+    ) -> Result<Option<Digest>, Error> {
+        self.tag_at(&self.place(permit.registry(), permit.target()), tag, at).await
+    }
+
+    async fn tag_at(&self, place: &Place, tag: &ImageTag, at: Timestamp) -> Result<Option<Digest>, Error> {
         let history = self.tag_history(place, tag).await?;
         Ok(history.iter().rev().find(|(since, _)| *since <= at).and_then(|(_, target)| *target))
     }
@@ -63,24 +129,46 @@ impl Registries {
     /// change. An image that was deleted meanwhile comes back first.
     pub async fn restore_tag(
         &self,
-        upkeep: Upkeep,
+        _: Upkeep,
         place: &Place,
         tag: &ImageTag,
         at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Digest, Error> {
+        let record = |answer| self.operator_record(place, "RestoreTag", answer, now);
+        self.point_back(place, tag, at, now, record).await
+    }
+
+    /// The same for a caller.
+    pub async fn restore_tag_for(
+        &self,
+        permit: &Permit<RestoreTag>,
+        tag: &ImageTag,
+        at: Option<Timestamp>,
+    ) -> Result<Digest, Error> {
+        let place = self.place(permit.registry(), permit.target());
+        self.point_back(&place, tag, at, permit.now(), |answer| permit.record(answer)).await
+    }
+
+    async fn point_back(
+        &self,
+        place: &Place,
+        tag: &ImageTag,
+        at: Option<Timestamp>,
+        now: Timestamp,
+        record: impl FnOnce(Value) -> audit::Batch,
+    ) -> Result<Digest, Error> {
         let target = match at {
-            Some(at) => self.resolve_tag(upkeep, place, tag, at).await?,
+            Some(at) => self.tag_at(place, tag, at).await?,
             None => before_last_change(&self.tag_history(place, tag).await?),
         };
         let digest = target.ok_or_else(|| Error::NothingDeleted(place.clone()))?;
-        match self.restore_image(upkeep, place, &digest, now).await {
+        match self.bring_back(place, &digest, now, self.image_record(place, &digest, now)).await {
             // It is there.
             Ok(_) | Err(Error::NothingDeleted(_)) => {}
             Err(error) => return Err(error),
         }
-        let parameters = json!({"imageTag": tag.as_str(), "imageDigest": digest.to_string()});
-        let record = self.operator_record(place, "RestoreTag", parameters, now);
+        let record = record(json!({"imageTag": tag.as_str(), "imageDigest": digest.to_string()}));
         let done = self.parts.undo.move_tag(&place.registry, &place.repository, tag, &digest, now, record).await;
         done.map_err(|error| Context::of(place).error(error))?;
         Ok(digest)

@@ -1,7 +1,7 @@
 //! Upkeep: collecting what nothing needs, and verifying what is stored (D5, D13).
 
 use funaya_gate::Upkeep;
-use funaya_ports::{StoreError, blobs::StoredBlob};
+use funaya_ports::{Fut, StoreError, blobs::StoredBlob};
 use funaya_rules::manifest;
 use funaya_types::{StorageKey, Timestamp};
 use futures_util::StreamExt as _;
@@ -39,6 +39,12 @@ impl std::fmt::Display for Fault {
         f.write_str(&self.0)
     }
 }
+
+/// Is told how many bytes were read, and waits if that was too fast.
+pub type Pace<'a> = dyn Fn(usize) -> Fut<'static, ()> + Send + Sync + 'a;
+
+/// As fast as it goes.
+pub const AT_ONCE: fn(usize) -> Fut<'static, ()> = |_| Box::pin(std::future::ready(()));
 
 /// Rows looked at by one transaction: short ones, so that pushes don't wait.
 const ROUND: u32 = 200;
@@ -84,7 +90,8 @@ impl Registries {
     }
 
     /// Reads every stored blob and calls `found` for each damaged one; returns how many were read.
-    pub async fn scrub(&self, _: Upkeep, mut found: impl FnMut(Fault)) -> Result<u64, Error> {
+    /// `pace` is told how many bytes were read, and waits if that was too fast.
+    pub async fn scrub(&self, _: Upkeep, pace: &Pace<'_>, mut found: impl FnMut(Fault)) -> Result<u64, Error> {
         let (mut after, mut read) = ((0, 0), 0);
         loop {
             let page = self.parts.meta.all_blobs(after, ROUND).await.map_err(only_store)?;
@@ -92,7 +99,7 @@ impl Registries {
             after = *last;
             for (_, blob) in &page {
                 read += 1;
-                if let Some(fault) = self.scrub_one(blob).await? {
+                if let Some(fault) = self.scrub_one(blob, pace).await? {
                     found(fault);
                 }
             }
@@ -101,7 +108,7 @@ impl Registries {
 
     /// A blob's segments prove themselves; its key proves digest and size. So
     /// reading it through is enough to know that it is whole.
-    async fn scrub_one(&self, blob: &StoredBlob) -> Result<Option<Fault>, Error> {
+    async fn scrub_one(&self, blob: &StoredBlob, pace: &Pace<'_>) -> Result<Option<Fault>, Error> {
         let mut bytes = 0;
         let mut stream = match self.parts.blobs.read(blob, 0, blob.size).await {
             Ok(stream) => stream,
@@ -110,7 +117,10 @@ impl Registries {
         };
         while let Some(piece) = stream.next().await {
             match piece {
-                Ok(piece) => bytes += piece.len() as u64,
+                Ok(piece) => {
+                    bytes += piece.len() as u64;
+                    pace(piece.len()).await;
+                }
                 Err(error @ StoreError::Damaged(_)) => return Ok(Some(self.fault(blob, &error))),
                 Err(error) => return Err(error.into()),
             }
@@ -131,8 +141,8 @@ impl Registries {
     /// Checks every row against every byte: blobs, manifests, and the rows between them.
     /// Returns how many blobs and manifests were read.
     pub async fn verify(&self, upkeep: Upkeep, mut found: impl FnMut(Fault)) -> Result<(u64, u64), Error> {
-        let blobs = self.scrub(upkeep, &mut found).await?;
-        let manifests = self.verify_manifests(&mut found).await?;
+        let blobs = self.scrub(upkeep, &AT_ONCE, &mut found).await?;
+        let manifests = self.verify_manifests(upkeep, &AT_ONCE, &mut found).await?;
         for text in self.parts.meta.broken_rows().await.map_err(only_store)? {
             found(Fault(text));
         }
@@ -170,7 +180,13 @@ impl Registries {
         Ok(swept)
     }
 
-    async fn verify_manifests(&self, found: &mut impl FnMut(Fault)) -> Result<u64, Error> {
+    /// Reads every stored manifest and calls `found` for each damaged one; returns how many were read.
+    pub async fn verify_manifests(
+        &self,
+        _: Upkeep,
+        pace: &Pace<'_>,
+        mut found: impl FnMut(Fault),
+    ) -> Result<u64, Error> {
         let (mut after, mut read) = ((0, 0, 0), 0);
         loop {
             let page = self.parts.meta.all_manifests(after, ROUND).await.map_err(only_store)?;
@@ -178,6 +194,7 @@ impl Registries {
             after = last.place;
             for row in &page {
                 read += 1;
+                pace(row.body.len()).await;
                 if manifest::digest(&row.body, &row.media_type, row.digest.algorithm()) != row.digest {
                     found(Fault(format!("{} (its manifest in {})", row.digest, row.repository)));
                 }

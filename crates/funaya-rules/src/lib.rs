@@ -2,4 +2,5 @@
 
 pub mod lifecycle;
 pub mod manifest;
+pub mod quotas;
 pub mod throttle;

@@ -11,6 +11,15 @@ pub struct Rate {
     pub per_second: u32,
 }
 
+impl Rate {
+    /// What one of several servers gives, each of which counts for itself. Never nothing.
+    #[must_use]
+    pub fn shared(self, servers: u32) -> Self {
+        let share = |whole: u32| whole.div_ceil(servers.max(1));
+        Self { burst: share(self.burst), per_second: share(self.per_second) }
+    }
+}
+
 /// The guide's rate of an ECR operation (QUOTA-03 to QUOTA-10, QUOTA-20); a
 /// generous default for those without one (QUOTA-22).
 pub fn rate(operation: &str) -> Rate {
@@ -75,5 +84,16 @@ mod tests {
             assert_eq!((0..300).filter(|_| bucket.take(rate, now)).count(), 20);
         }
         assert_eq!((0..300).filter(|_| bucket.take(rate, Timestamp::from_secs(1))).count(), 0, "clock set back");
+    }
+
+    /// Two servers give together what one gives.
+    #[test]
+    fn servers_share() {
+        let rate = rate("GetAuthorizationToken").shared(2);
+        let now = Timestamp::from_secs(1_000);
+        let mut buckets = [Bucket::full(rate, now); 2];
+        let mut taken = |now| (0..600).filter(|n| buckets[n % 2].take(rate, now)).count();
+        assert_eq!((taken(now), taken(now.plus(Duration::from_secs(1)))), (200, 20));
+        assert_eq!(Rate { burst: 1, per_second: 1 }.shared(7), Rate { burst: 1, per_second: 1 });
     }
 }

@@ -18,7 +18,7 @@ pub use digest::{Algorithm, BadDigest, Digest};
 pub use endpoints::{Endpoints, Host};
 pub use ids::{BadUploadId, StorageKey, UploadId};
 pub use mutability::Mutability;
-pub use names::{BadName, ImageTag, MediaType, Reference, RepositoryName, ResourceTag};
+pub use names::{BadName, ImageTag, MediaType, PrincipalArn, Reference, RepositoryName, ResourceTag};
 pub use registry::{AccountId, BadAccountId, BadRegion, Region, Registry, RepositoryArn};
 pub use secret::Secret;
 pub use time::Timestamp;

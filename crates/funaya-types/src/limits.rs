@@ -16,6 +16,8 @@ pub const PARTS_MAX: u32 = 1_000;
 pub const REPOSITORIES_MAX: i64 = 10_000;
 /// Most images of a repository (QUOTA-02).
 pub const IMAGES_MAX: i64 = 10_000;
+/// Principals of a registry whose pulls are not noted. Source: ECR API reference, `pullTimeUpdateExclusions`.
+pub const PULL_EXCLUSIONS_MAX: u32 = 100;
 /// Most tags of an image (IMG-07).
 pub const TAGS_PER_IMAGE_MAX: i64 = 1_000;
 /// Most resource tags of a repository (TAG-20).

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::Digest;
+use crate::{AccountId, Digest};
 
 /// Why a text is no name of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +94,44 @@ impl FromStr for ImageTag {
         } else {
             Err(BadName::Grammar)
         }
+    }
+}
+
+/// The ARN of an IAM user or role.
+///
+/// `arn:aws:iam::111122223333:role/path/name`, at most 200 bytes. Source: ECR API reference, `principalArn` of
+/// `RegisterPullTimeUpdateExclusion` (API-54).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PrincipalArn(Box<str>);
+text_type!(PrincipalArn);
+
+impl FromStr for PrincipalArn {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        if !(1..=200).contains(&text.len()) {
+            return Err(BadName::Length(text.len()));
+        }
+        let is_partition = |name: &str| {
+            let mut words = name.split('-');
+            words.next() == Some("aws")
+                && words.all(|word| !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase()))
+        };
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"_+=,.@-".contains(&c));
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let valid = match parts.as_slice() {
+            ["arn", partition, "iam", "", account, rest] => {
+                let mut names = rest.split('/');
+                is_partition(partition)
+                    && account.parse::<AccountId>().is_ok()
+                    && matches!(names.next(), Some("role" | "user"))
+                    && rest.contains('/')
+                    && names.all(is_name)
+            }
+            _ => false,
+        };
+        if valid { Ok(Self(text.into())) } else { Err(BadName::Grammar) }
     }
 }
 

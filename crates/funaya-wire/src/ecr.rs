@@ -431,6 +431,11 @@ static MEDIA_TYPE: Text = Text::ANY;
 static MEDIA_TYPE_LIST: List<&Text> = List { min: Some(1), max: Some(100), item: &MEDIA_TYPE };
 static NEXT_TOKEN: Text = Text::ANY;
 static PART_SIZE: Int = Int { min: Some(0), max: None };
+static PRINCIPAL_ARN: Text = Text {
+    min: None,
+    max: Some(200),
+    pattern: Some(Pattern::new("^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/[\\w+=,.@-]+(/[\\w+=,.@-]+)*$")),
+};
 static REGISTRY_ID: Text = Text { min: None, max: None, pattern: Some(Pattern::new("[0-9]{12}")) };
 static REGISTRY_POLICY_TEXT: Text = Text { min: Some(0), max: Some(10240), pattern: None };
 static REPOSITORY_NAME: Text = Text {
@@ -452,8 +457,14 @@ static UPLOAD_ID: Text = Text {
 
 /// For the test that all patterns compile.
 #[cfg(test)]
-pub(crate) static PATTERNED: &[&Text] =
-    &[&IMAGE_TAG_MUTABILITY_EXCLUSION_FILTER_VALUE, &LAYER_DIGEST, &REGISTRY_ID, &REPOSITORY_NAME, &UPLOAD_ID];
+pub(crate) static PATTERNED: &[&Text] = &[
+    &IMAGE_TAG_MUTABILITY_EXCLUSION_FILTER_VALUE,
+    &LAYER_DIGEST,
+    &PRINCIPAL_ARN,
+    &REGISTRY_ID,
+    &REPOSITORY_NAME,
+    &UPLOAD_ID,
+];
 
 words!(
     ArtifactStatus {
@@ -800,6 +811,32 @@ impl DeleteRepositoryRequest {
 pub struct DeleteRepositoryResponse {
     #[serde(rename = "repository", skip_serializing_if = "Option::is_none")]
     pub repository: Option<Repository>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterPullTimeUpdateExclusionRequest {
+    pub principal_arn: String,
+}
+
+impl Structure for DeregisterPullTimeUpdateExclusionRequest {
+    const MEMBERS: &'static [&'static str] = &["principalArn"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { principal_arn: members.required(0, &PRINCIPAL_ARN)? })
+    }
+}
+
+impl DeregisterPullTimeUpdateExclusionRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeregisterPullTimeUpdateExclusionResponse {
+    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
+    pub principal_arn: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1604,6 +1641,35 @@ pub struct ListImagesResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListPullTimeUpdateExclusionsRequest {
+    pub max_results: Option<i64>,
+    pub next_token: Option<String>,
+}
+
+impl Structure for ListPullTimeUpdateExclusionsRequest {
+    const MEMBERS: &'static [&'static str] = &["maxResults", "nextToken"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { max_results: members.optional(0, &MAX_RESULTS)?, next_token: members.optional(1, &NEXT_TOKEN)? })
+    }
+}
+
+impl ListPullTimeUpdateExclusionsRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ListPullTimeUpdateExclusionsResponse {
+    #[serde(rename = "pullTimeUpdateExclusions", skip_serializing_if = "Option::is_none")]
+    pub pull_time_update_exclusions: Option<Vec<String>>,
+    #[serde(rename = "nextToken", skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListTagsForResourceRequest {
     pub resource_arn: String,
 }
@@ -1771,6 +1837,34 @@ pub struct PutRegistryPolicyResponse {
     pub registry_id: Option<String>,
     #[serde(rename = "policyText", skip_serializing_if = "Option::is_none")]
     pub policy_text: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterPullTimeUpdateExclusionRequest {
+    pub principal_arn: String,
+}
+
+impl Structure for RegisterPullTimeUpdateExclusionRequest {
+    const MEMBERS: &'static [&'static str] = &["principalArn"];
+
+    fn fill(members: Members<'_>) -> Result<Self, Fault> {
+        Ok(Self { principal_arn: members.required(0, &PRINCIPAL_ARN)? })
+    }
+}
+
+impl RegisterPullTimeUpdateExclusionRequest {
+    /// Reads and checks a request body.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        read(body)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RegisterPullTimeUpdateExclusionResponse {
+    #[serde(rename = "principalArn", skip_serializing_if = "Option::is_none")]
+    pub principal_arn: Option<String>,
+    #[serde(rename = "createdAt", skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<EpochSeconds>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

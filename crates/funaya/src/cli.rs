@@ -43,6 +43,14 @@ pub(crate) enum Command {
     },
     /// Print the audit log, one record a line
     Audit(Options),
+    /// Tell how often operations were called since the server started, and at which rate they may be
+    Usage {
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Bring back what was deleted
     Restore {
         #[command(subcommand)]
@@ -185,6 +193,7 @@ impl Command {
                 operator::run(options.resolve()?, task)
             }
             Self::Audit(options) => operator::run(options.resolve()?, operator::Task::Audit),
+            Self::Usage { json, options } => operator::run(options.resolve()?, operator::Task::Usage { json }),
             Self::Restore { what, options } => operator::run(options.resolve()?, operator::Task::Restore(what)),
             Self::Explain { id, json, options } => {
                 operator::run(options.resolve()?, operator::Task::Explain { id, json })

@@ -50,6 +50,7 @@ impl House {
             directory: data.identities.clone(),
             root_key: data.root_key,
             throttled: settings.throttled,
+            quotas: settings.quotas.clone(),
             clock: clock.clone(),
             random: random.clone(),
             audit,
@@ -65,7 +66,7 @@ impl House {
             random: random.clone(),
             endpoints: Endpoints { suffix: settings.suffix.clone(), public_url },
             spans: settings.spans,
-            images_max: settings.images_max,
+            quotas: settings.quotas.clone(),
             create_on_push: settings.create_on_push.clone(),
         }));
         let identities = Arc::new(Identities::new(funaya_identity::Parts {

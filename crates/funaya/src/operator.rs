@@ -4,6 +4,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use funaya_gate::Gate;
 use funaya_ports::audit;
+use funaya_registry::AT_ONCE;
 use funaya_types::{Registry, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,6 +32,7 @@ pub(crate) enum Task {
     GcDryRun,
     GcExplain(String),
     Audit,
+    Usage { json: bool },
     Explain { id: String, json: bool },
     Replay(Replay),
     Account(Account),
@@ -77,6 +79,7 @@ pub(crate) async fn perform(house: &House, task: Task, lines: Lines) -> ExitCode
         Task::GcDryRun => gc_dry_run(house, &lines).await,
         Task::GcExplain(digest) => gc_explain(house, &digest, &lines).await,
         Task::Audit => print_audit(house, &lines).await,
+        Task::Usage { json } => usage(house, json, &lines).await,
         Task::Explain { id, json } => reasons::explain(house, &id, json, &lines).await,
         Task::Restore(what) => restore::perform(house, &what, &lines).await,
         Task::Replay(replay) => reasons::replay(house, &replay, &lines).await,
@@ -174,7 +177,7 @@ async fn verify(house: &House, lines: &Lines) -> Outcome {
 
 async fn scrub(house: &House, lines: &Lines) -> Outcome {
     let mut faults = Vec::new();
-    let blobs = house.hall.scrub(house.gate.upkeep(), |fault| faults.push(fault.to_string())).await?;
+    let blobs = house.hall.scrub(house.gate.upkeep(), &AT_ONCE, |fault| faults.push(fault.to_string())).await?;
     report(lines, &faults, format!("read {blobs} blobs")).await
 }
 
@@ -221,6 +224,29 @@ async fn gc_explain(house: &House, digest: &str, lines: &Lines) -> Outcome {
     }
     for line in told {
         say(lines, line).await;
+    }
+    Ok(true)
+}
+
+/// QUOTA-20 to QUOTA-26
+async fn usage(house: &House, as_json: bool, lines: &Lines) -> Outcome {
+    for one in house.gate.usage(house.gate.upkeep()) {
+        let rate = one.rate.map(|rate| (rate.per_second, rate.burst));
+        let text = if as_json {
+            json!({
+                "accountId": one.account.as_str(), "region": one.region.as_str(), "action": one.action,
+                "calls": one.calls, "throttled": one.throttled,
+                "perSecond": rate.map(|rate| rate.0), "burst": rate.map(|rate| rate.1),
+            })
+            .to_string()
+        } else {
+            let rate = rate.map_or("no rate".into(), |(per_second, burst)| format!("{per_second}/s, burst {burst}"));
+            format!(
+                "{} {} {}: {} calls, {} throttled ({rate})",
+                one.account, one.region, one.action, one.calls, one.throttled
+            )
+        };
+        say(lines, text).await;
     }
     Ok(true)
 }

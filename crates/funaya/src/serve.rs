@@ -3,6 +3,7 @@
 use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use funaya_oci::Content;
+use funaya_ports::Random as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -11,7 +12,8 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Mutex, watch},
+    time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -21,8 +23,9 @@ use crate::{
     data::{Data, Failed},
     heads::{Heads, Watched},
     house::House,
-    settings::Settings,
+    settings::{Scrub, Settings},
     tls,
+    world::SystemRandom,
 };
 
 /// A client must have sent its headers, or ended its handshake, within this.
@@ -39,6 +42,10 @@ const ACCESS_EVERY: Duration = Duration::from_millis(500);
 const USES_EVERY: u32 = 10;
 /// How often due lifecycle policies are looked for.
 const LIFECYCLE_LOOK: Duration = Duration::from_secs(1);
+/// After a start the first scrub begins after this, or sooner.
+const SCRUB_FIRST: Duration = Duration::from_secs(3600);
+/// A server that was not seen for so long does not count for the rates.
+const REPLICA_KEPT: Duration = Duration::from_secs(15);
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Threads for disk work; each upload and cold read uses one at a time.
 const BLOCKING_THREADS: usize = 32;
@@ -86,6 +93,7 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failed> {
     let audit = tokio::spawn(audit_writer.run(house.data.meta.clone(), wait(stopped.clone())));
     tokio::spawn(upkeep(house.clone(), settings.gc_interval, stopped.clone()));
     tokio::spawn(lifecycles(house.clone(), settings.lifecycle_interval, stopped.clone()));
+    tokio::spawn(scrubs(house.clone(), settings.scrub, stopped.clone()));
     let access = tokio::spawn(access(house.clone(), stopped.clone()));
     control::listen(house.clone(), &settings)?;
     let graceful = Arc::new(GracefulShutdown::new());
@@ -157,8 +165,46 @@ async fn lifecycles(house: Arc<House>, every: Duration, stopped: watch::Receiver
     }
 }
 
+/// Reads everything that is stored, slowly, again and again: what is damaged is told, and mended by the next push.
+async fn scrubs(house: Arc<House>, scrub: Scrub, stopped: watch::Receiver<bool>) {
+    if scrub.every.is_zero() {
+        return;
+    }
+    let due = Arc::new(Mutex::new(Instant::now()));
+    let pace = |bytes| -> funaya_ports::Fut<'static, ()> {
+        let due = due.clone();
+        Box::pin(async move {
+            let mut due = due.lock().await;
+            *due = (*due).max(Instant::now()) + Duration::from_secs_f64(bytes as f64 / scrub.bytes_per_second);
+            tokio::time::sleep_until(*due).await;
+        })
+    };
+    let mut wait_for = scrub.every.min(SCRUB_FIRST);
+    loop {
+        tokio::select! {
+            () = wait(stopped.clone()) => return,
+            () = tokio::time::sleep(wait_for) => {}
+        }
+        wait_for = scrub.every;
+        let (hall, permit) = (&house.hall, house.gate.upkeep());
+        let damaged = |fault| tracing::error!(%fault, "damaged");
+        let pass = async {
+            let blobs = hall.scrub(permit, &pace, damaged).await?;
+            Ok::<_, funaya_registry::Error>((blobs, hall.verify_manifests(permit, &pace, damaged).await?))
+        };
+        tokio::select! {
+            () = wait(stopped.clone()) => return,
+            done = pass => match done {
+                Ok((blobs, manifests)) => tracing::info!(blobs, manifests, "scrubbed"),
+                Err(error) => tracing::error!(cause = %error.detail(), "the scrub failed"),
+            },
+        }
+    }
+}
+
 /// Looks for other replicas' changes of access, and stores when keys were used and images pulled.
 async fn access(house: Arc<House>, stopped: watch::Receiver<bool>) {
+    let id = SystemRandom.uuid();
     let mut rounds = 0u32;
     loop {
         let stopping = tokio::select! {
@@ -172,6 +218,11 @@ async fn access(house: Arc<House>, stopped: watch::Receiver<bool>) {
         if stopping || rounds.is_multiple_of(USES_EVERY) {
             if let Err(error) = house.hall.store_pulls(house.gate.upkeep()).await {
                 tracing::error!(cause = %error.detail(), "times of pulls can't be stored");
+            }
+            let (now, since) = (house.gate.now(), house.gate.now().minus(REPLICA_KEPT));
+            match house.data.meta.note_replica(&id, now, since).await {
+                Ok(servers) => house.gate.share_rates(servers),
+                Err(error) => tracing::error!(%error, "the servers on this database can't be counted"),
             }
             let uses = house.gate.take_uses();
             if !uses.is_empty()

@@ -3,13 +3,17 @@
 //! A flag wins over the environment, the environment over the file. Each
 //! setting has one name in all three: `--tls-cert`, `FUNAYA_TLS_CERT`, `tls-cert`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use funaya_gate::Regions;
 use funaya_oci::Redirect;
 use funaya_ports::meta::Spans;
-use funaya_types::{AccountId, Region, Wildcard, limits};
+use funaya_rules::{
+    quotas::{Own, Quotas},
+    throttle::Rate,
+};
+use funaya_types::{AccountId, Region, Wildcard};
 use serde::Deserialize;
 
 use crate::proxies::Network;
@@ -102,6 +106,21 @@ pub(crate) struct Options {
     /// Most images of a repository: ECR's adjustable quota, 10000
     #[arg(long, env = "FUNAYA_IMAGES_PER_REPOSITORY", value_name = "N")]
     images_per_repository: Option<String>,
+    /// Most repositories of an account in a Region: ECR's adjustable quota, 10000
+    #[arg(long, env = "FUNAYA_REPOSITORIES_PER_REGISTRY", value_name = "N")]
+    repositories_per_registry: Option<String>,
+    /// How often everything stored is read and checked in the background, e.g. 7d; 0s: not at all
+    #[arg(long, env = "FUNAYA_SCRUB_INTERVAL")]
+    scrub_interval: Option<String>,
+    /// How fast, in MiB a second
+    #[arg(long, env = "FUNAYA_SCRUB_RATE", value_name = "N")]
+    scrub_rate: Option<String>,
+    /// Rates of operations for all accounts; in the file only
+    #[arg(skip)]
+    rates: Option<BTreeMap<String, OwnRate>>,
+    /// Quotas of single accounts; in the file only
+    #[arg(skip)]
+    accounts: Option<BTreeMap<String, OwnQuotas>>,
     /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, separated by commas
     #[arg(long, env = "FUNAYA_TRUSTED_PROXIES", value_delimiter = ',')]
     #[serde(deserialize_with = "one_or_more")]
@@ -139,11 +158,66 @@ pub(crate) struct Settings {
     pub(crate) gc_interval: Duration,
     pub(crate) lifecycle_interval: Duration,
     pub(crate) spans: Spans,
-    pub(crate) images_max: i64,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) scrub: Scrub,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) oidc_jwks: Vec<String>,
     pub(crate) oidc_loopback: bool,
     pub(crate) test_clock: bool,
+}
+
+/// Reading everything again in the background (D13).
+#[derive(Clone, Copy)]
+pub(crate) struct Scrub {
+    /// Zero: not at all.
+    pub(crate) every: Duration,
+    pub(crate) bytes_per_second: f64,
+}
+
+/// Quotas of an account, as the file has them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct OwnQuotas {
+    repositories_per_registry: Option<u32>,
+    images_per_repository: Option<u32>,
+    rates: BTreeMap<String, OwnRate>,
+}
+
+/// Calls a second, or with a burst of its own.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum OwnRate {
+    Even(u32),
+    #[serde(rename_all = "kebab-case")]
+    Burst {
+        burst: u32,
+        per_second: u32,
+    },
+}
+
+impl OwnQuotas {
+    fn resolve(self) -> Result<Own, BadSetting> {
+        let mut rates = BTreeMap::new();
+        for (operation, rate) in self.rates {
+            if !funaya_aws::is_operation(&operation) {
+                return Err(bad(format!("`rates`: `{operation}` is not an operation such as PutImage")));
+            }
+            let rate = match rate {
+                OwnRate::Even(per_second) => Rate { burst: per_second, per_second },
+                OwnRate::Burst { burst, per_second } => Rate { burst, per_second },
+            };
+            if rate.burst == 0 {
+                return Err(bad(format!("`rates`: `{operation}` must let a call through")));
+            }
+            rates.insert(operation, rate);
+        }
+        let count = |set: Option<u32>| set.map(i64::from);
+        Ok(Own {
+            repositories: count(self.repositories_per_registry),
+            images: count(self.images_per_repository),
+            rates,
+        })
+    }
 }
 
 /// A setting that can't be used. `Display` is one sentence for the operator.
@@ -176,7 +250,8 @@ impl Options {
             fill!(self from file: data, listen, tls_cert, tls_key, account, region, regions, suffix, public_url,
                 root_access_key_id, root_secret_access_key, database, blobs, create_on_push, blob_redirect,
                 root_key_file, rate_quotas, log, log_format, gc_interval, gc_grace, gc_trash, undo_window,
-                lifecycle_interval, images_per_repository, trusted_proxies,
+                lifecycle_interval, images_per_repository, repositories_per_registry, scrub_interval, scrub_rate,
+                rates, accounts, trusted_proxies,
                 oidc_jwks, oidc_loopback, test_clock);
         }
         let spans = self.spans()?;
@@ -196,8 +271,8 @@ impl Options {
             oidc_jwks: self.oidc_jwks.clone().unwrap_or_default(),
             spans,
             trusted_proxies: self.trusted_proxies()?,
-            images_max: parsed::<u32>("images-per-repository", self.images_per_repository.as_deref())?
-                .map_or(limits::IMAGES_MAX, i64::from),
+            quotas: Arc::new(self.quotas()?),
+            scrub: self.scrub()?,
             account: parsed("account", self.account.as_deref())?,
             data: self.data.map_or_else(|| PathBuf::from("./funaya-data"), PathBuf::from),
             suffix: self.suffix,
@@ -239,6 +314,9 @@ impl Options {
             &mut self.undo_window,
             &mut self.lifecycle_interval,
             &mut self.images_per_repository,
+            &mut self.repositories_per_registry,
+            &mut self.scrub_interval,
+            &mut self.scrub_rate,
             &mut self.oidc_loopback,
             &mut self.test_clock,
         ] {
@@ -313,6 +391,30 @@ impl Options {
         let text = choice("blob-redirect", self.blob_redirect.as_deref(), "auto", &["auto", "always", "never"])?;
         // On local storage the server sends the bytes itself, so `auto` is `never`.
         Ok(if text == "always" { Redirect::Always } else { Redirect::Never })
+    }
+
+    fn quotas(&self) -> Result<Quotas, BadSetting> {
+        let all = OwnQuotas {
+            repositories_per_registry: parsed("repositories-per-registry", self.repositories_per_registry.as_deref())?,
+            images_per_repository: parsed("images-per-repository", self.images_per_repository.as_deref())?,
+            rates: self.rates.clone().unwrap_or_default(),
+        };
+        let mut quotas = Quotas { all: all.resolve()?, ..Quotas::default() };
+        for (account, own) in self.accounts.iter().flatten() {
+            let account = account.parse().map_err(|error| bad(format!("`accounts`: `{account}`: {error}")))?;
+            quotas.accounts.insert(account, own.clone().resolve()?);
+        }
+        Ok(quotas)
+    }
+
+    fn scrub(&self) -> Result<Scrub, BadSetting> {
+        const MIB: f64 = 1024.0 * 1024.0;
+        let rate = parsed::<u32>("scrub-rate", self.scrub_rate.as_deref())?.unwrap_or(20);
+        if rate == 0 {
+            return Err(bad("`scrub-rate` must be 1 at least; `scrub-interval` 0s switches the scrub off"));
+        }
+        let every = duration("scrub-interval", self.scrub_interval.as_deref(), 7 * DAY)?;
+        Ok(Scrub { every, bytes_per_second: f64::from(rate) * MIB })
     }
 
     fn spans(&self) -> Result<Spans, BadSetting> {

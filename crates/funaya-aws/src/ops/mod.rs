@@ -5,6 +5,7 @@ mod layers;
 mod lifecycle;
 mod policies;
 mod pull;
+mod pull_times;
 mod registry;
 mod repositories;
 mod tags;
@@ -47,6 +48,9 @@ pub(crate) async fn dispatch(door: &Door, operation: Operation, visit: &Visit) -
         Operation::PutLifecyclePolicy => lifecycle::put(door, visit).await,
         Operation::PutRegistryPolicy => policies::put_registry(door, visit).await,
         Operation::SetRepositoryPolicy => policies::set(door, visit).await,
+        Operation::RegisterPullTimeUpdateExclusion => pull_times::register(door, visit).await,
+        Operation::DeregisterPullTimeUpdateExclusion => pull_times::deregister(door, visit).await,
+        Operation::ListPullTimeUpdateExclusions => pull_times::list(door, visit).await,
         Operation::StartLifecyclePolicyPreview => lifecycle::start_preview(door, visit).await,
         Operation::TagResource => tags::tag(door, visit).await,
         Operation::UntagResource => tags::untag(door, visit).await,

@@ -4,7 +4,7 @@ use funaya_ports::{
     meta::{Refusal, Result},
     undo::{Deleted, DeletedPlace, RestoreLimits, Restored},
 };
-use funaya_types::{Digest, ResourceTag};
+use funaya_types::{Digest, ResourceTag, limits::REPOSITORIES_MAX};
 
 use crate::world::{HOUR, SECOND, World, digest, name, refused, tag};
 
@@ -34,11 +34,15 @@ async fn restore(world: &World, at: &str, image: Digest) -> Result<Restored> {
 }
 
 async fn restore_repository(world: &World, at: &str) -> Result<()> {
-    world.undo.restore_repository(&world.registry, &name(at), world.now(), world.audit()).await.map(drop)
+    world
+        .undo
+        .restore_repository(&world.registry, &name(at), world.now(), REPOSITORIES_MAX, world.audit())
+        .await
+        .map(drop)
 }
 
 async fn deleted(world: &World) -> Vec<Deleted> {
-    world.undo.deleted(&world.registry, DeletedPlace::default(), world.now(), 100).await.unwrap()
+    world.undo.deleted(&world.registry, DeletedPlace::default(), world.now(), 100).await.unwrap().0
 }
 
 fn names(tags: &[funaya_types::ImageTag]) -> String {
@@ -201,11 +205,16 @@ async fn what_was_deleted_is_listed(world: World) {
     assert_eq!((all[0].repository.as_str(), all[0].digest, names(&all[0].tags)), ("app", Some(first), "a b".into()));
     assert_eq!((all[1].repository.as_str(), all[1].digest, all[1].images), ("other", None, 1));
     assert!(all[1].repository_is_deleted && !all[0].repository_is_deleted);
-    let rest = world.undo.deleted(&world.registry, all[0].place, world.now(), 100).await.unwrap();
-    assert_eq!(rest, all[1..]);
+    let page = async |after| world.undo.deleted(&world.registry, after, world.now(), 1).await.unwrap();
+    let (first_page, next) = page(DeletedPlace::default()).await;
+    let (rest, next) = page(next.unwrap()).await;
+    assert_eq!((first_page, rest.as_slice()), (all[..1].to_vec(), &all[1..]));
+    assert_eq!(page(next.unwrap()).await, (Vec::new(), None));
     // Pushed again: nothing to bring back.
     world.push("app", 1, &[]).await;
     assert_eq!(deleted(&world).await, all[1..]);
+    let (nothing, next) = page(DeletedPlace::default()).await;
+    assert_eq!((nothing.len(), page(next.unwrap()).await.0.len()), (0, 1), "a page may be short");
 }
 
 async fn a_tag_has_a_history(world: World) {

@@ -17,7 +17,7 @@ use funaya_ports::{
 };
 use funaya_testkit::{Database, SeededRandom, TestClock, start_postgres};
 use funaya_types::{
-    Algorithm, Digest, ImageTag, Mutability, Reference, Registry, RepositoryName, StorageKey, Timestamp,
+    Algorithm, Digest, ImageTag, Mutability, Reference, Registry, RepositoryName, StorageKey, Timestamp, limits,
 };
 
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -108,6 +108,7 @@ impl World {
             repository: self.repository(at),
             tags: Vec::new(),
             row_id: self.row_id(),
+            repositories_max: limits::REPOSITORIES_MAX,
             audit: self.audit(),
         }
     }
