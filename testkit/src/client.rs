@@ -21,6 +21,8 @@ use crate::server::{ACCESS_KEY, REGION, SECRET_KEY};
 pub struct Gone;
 
 /// The type of forms.
+/// What names an operation of ECR, before the dot.
+pub const ECR_TARGET: &str = "AmazonEC2ContainerRegistry_V20150921";
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// A client of one server.
@@ -140,8 +142,18 @@ impl Client {
 
     /// A call of the ECR API with more headers: the answer as it came.
     pub fn ecr_with(&self, operation: &str, input: &Value, headers: &[(&str, &str)]) -> Result<Answer, Gone> {
-        let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
-        let mut all = vec![("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
+        self.target(&format!("{ECR_TARGET}.{operation}"), input, headers)
+    }
+
+    /// A call of our own API: status and answer.
+    pub fn funaya(&self, operation: &str, input: &Value) -> Result<(u16, Value), Gone> {
+        let answer = self.target(&format!("Funaya_V1.{operation}"), input, &[])?;
+        Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
+    }
+
+    /// A call of an API that speaks JSON: the answer as it came.
+    pub fn target(&self, target: &str, input: &Value, headers: &[(&str, &str)]) -> Result<Answer, Gone> {
+        let mut all = vec![("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
         all.extend_from_slice(headers);
         self.signed("ecr", &self.region, &all, &input.to_string())
     }

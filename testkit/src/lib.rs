@@ -11,7 +11,7 @@ mod postgres;
 mod server;
 mod world;
 
-pub use client::{Answer, Client, Gone, Key, base64, digest};
+pub use client::{Answer, Client, ECR_TARGET, Gone, Key, base64, digest};
 pub use dice::Dice;
 
 pub use postgres::{Database, start_postgres};

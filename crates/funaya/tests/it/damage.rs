@@ -48,6 +48,28 @@ fn flipped_bytes_are_never_served() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
+/// D13: the server finds a flipped byte by itself, and the next push mends it.
+#[test]
+fn a_scrub_in_the_background() {
+    let house = House::new("background", &[("FUNAYA_LOG", "off"), ("FUNAYA_SCRUB_INTERVAL", "1s")]);
+    house.create("team/web");
+    let bytes = Dice::new(8).bytes(100_000);
+    house.push_image("team/web", "v1", &bytes);
+    let path = format!("/v2/team/web/blobs/{}", digest(&bytes));
+    let object = objects(&house.data().join("blobs")).into_iter().max_by_key(|o| o.metadata().unwrap().len()).unwrap();
+    let mut stored = std::fs::read(&object).unwrap();
+    stored[50_000] ^= 1;
+    std::fs::write(&object, &stored).unwrap();
+    let status = || house.client.registry("HEAD", &path, &[], b"").unwrap().status;
+    let found = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        status() == 404
+    });
+    assert!(found, "what is damaged counts as missing");
+    house.push_image("team/web", "v1", &bytes);
+    assert_eq!(house.client.registry("GET", &path, &[], b"").unwrap().body, bytes);
+}
+
 /// A damaged layer counts as missing, and pushing it again puts it right.
 #[test]
 fn a_push_mends_a_damaged_layer() {

@@ -12,6 +12,7 @@ mod identity;
 mod lifecycle;
 mod matrix;
 mod process;
+mod pull_times;
 mod quotas;
 mod replicas;
 mod restore;
@@ -70,6 +71,7 @@ impl House {
     }
 }
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const IMAGE: (&str, &str) = ("Content-Type", "application/vnd.oci.image.manifest.v1+json");
 
 fn image(config: &str, config_bytes: usize, layer: &str, layer_bytes: usize) -> String {

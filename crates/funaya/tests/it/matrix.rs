@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use funaya_testkit::{Answer, Client, Key, digest};
+use funaya_testkit::{Answer, Client, ECR_TARGET, Key, digest};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,8 +22,15 @@ account, who names this one. right: a user with AdministratorAccess. Generated; 
 const OPEN: [&str; 4] = ["ecr:GetAuthorizationToken", "sts:GetCallerIdentity", "sts:GetSessionToken", "GET /v2/"];
 
 /// Operations on the caller's own registry alone.
-const OWN: [&str; 4] =
-    ["ecr:DeleteRegistryPolicy", "ecr:DescribeRegistry", "ecr:GetRegistryPolicy", "ecr:PutRegistryPolicy"];
+const OWN: [&str; 7] = [
+    "ecr:DeleteRegistryPolicy",
+    "ecr:DeregisterPullTimeUpdateExclusion",
+    "ecr:DescribeRegistry",
+    "ecr:GetRegistryPolicy",
+    "ecr:ListPullTimeUpdateExclusions",
+    "ecr:PutRegistryPolicy",
+    "ecr:RegisterPullTimeUpdateExclusion",
+];
 
 struct Callers {
     root: Client,
@@ -61,6 +68,14 @@ impl Callers {
             other: other_account(house),
             right,
         }
+    }
+
+    /// One row of an API that speaks JSON.
+    fn target_row(&self, name: &str, prefix: &str, operation: &str, input: &Value) -> String {
+        let target = format!("{prefix}.{operation}");
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
+        let unsigned = || self.root.unsigned(&headers, &input.to_string()).unwrap();
+        self.row(name, unsigned, |client| client.target(&target, input, &[]).unwrap())
     }
 
     /// One row; `unsigned` and `ask` give the answers, `right` is asked last.
@@ -124,7 +139,7 @@ fn ecr_input(repository: &str) -> Value {
         "imageManifest": "{}", "imageTag": "v9", "uploadId": "00000000-0000-4000-8000-000000000000",
         "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==", "tags": [{"Key": "a", "Value": "b"}],
         "tagKeys": ["a"], "imageTagMutability": "MUTABLE", "policyText": "{}", "lifecyclePolicyText": "x".repeat(100),
-        "subjectId": {"imageDigest": digest(b"layer")},
+        "subjectId": {"imageDigest": digest(b"layer")}, "principalArn": "arn:aws:iam::123456789012:role/some-role",
     })
 }
 
@@ -138,13 +153,29 @@ fn ecr_rows(house: &House, callers: &Callers) -> Vec<String> {
             house.create(&repository);
             house.push_image(&repository, "v1", b"layer");
             let input = ecr_input(&repository);
-            let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
-            let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
-            let unsigned = || callers.root.unsigned(&headers, &input.to_string()).unwrap();
-            callers
-                .row(&format!("ecr:{operation}"), unsigned, |client| client.ecr_with(operation, &input, &[]).unwrap())
+            callers.target_row(&format!("ecr:{operation}"), ECR_TARGET, operation, &input)
         })
         .collect()
+}
+
+/// Our own API, on an image that was deleted.
+fn funaya_rows(house: &House, callers: &Callers) -> Vec<String> {
+    let inputs = |repository: &str, image: &str| {
+        let tag = json!({"registryId": "123456789012", "repositoryName": repository, "imageTag": "v1", "at": "2100-01-01T00:00:00Z"});
+        [
+            ("ListDeleted", json!({"registryId": "123456789012"})),
+            ("ResolveTag", tag.clone()),
+            ("RestoreTag", tag),
+            ("RestoreImage", json!({"registryId": "123456789012", "repositoryName": repository, "imageDigest": image})),
+            ("RestoreRepository", json!({"registryId": "123456789012", "repositoryName": repository})),
+        ]
+    };
+    house.create("m/funaya");
+    let image = digest(house.push_image("m/funaya", "v1", b"layer").as_bytes());
+    let ids = json!({"repositoryName": "m/funaya", "imageIds": [{"imageDigest": image}]});
+    assert_eq!(house.client.ecr("BatchDeleteImage", &ids).unwrap().0, 200);
+    let inputs = inputs("m/funaya", &image);
+    inputs.iter().map(|(name, input)| callers.target_row(&format!("funaya:{name}"), "Funaya_V1", name, input)).collect()
 }
 
 fn query_rows(callers: &Callers, service: &str, operations: &[&str]) -> Vec<String> {
@@ -220,8 +251,8 @@ fn who_gets_what() {
         let of_service = lines.filter(|(_, actions)| actions.contains(&format!("| {service}:")));
         of_service.map(|(operation, _)| operation.to_owned()).collect()
     };
-    for row in registry_rows(&house, &callers).iter().chain(&ecr_rows(&house, &callers)) {
-        table.push_str(row);
+    for row in [registry_rows(&house, &callers), ecr_rows(&house, &callers), funaya_rows(&house, &callers)].concat() {
+        table.push_str(&row);
     }
     for service in ["iam", "sts"] {
         let names = named(service);

@@ -9,30 +9,31 @@ use std::{
 use funaya_testkit::{Client, Key, Scratch, Server, start_postgres};
 use serde_json::json;
 
-use crate::{iam, start};
+use crate::{iam, quotas, start};
 
 /// What a change of access may take to reach another replica (AUTH-19, V2-06).
 const REACHES_ALL: Duration = Duration::from_secs(1);
 
 /// Two servers, each with a folder of its own, with one key and one database.
 struct Replicas {
-    _scratch: Scratch,
+    scratch: Scratch,
     _servers: [Server; 2],
     first: Client,
     second: Client,
 }
 
 impl Replicas {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, more: &[(&str, &str)]) -> Self {
         let scratch = Scratch::new(name).unwrap();
         let key: PathBuf = scratch.path().join("root.key");
         std::fs::write(&key, [7; 32]).unwrap();
         let database = start_postgres();
-        let settings = [("FUNAYA_DATABASE", database.url()), ("FUNAYA_ROOT_KEY_FILE", key.to_str().unwrap())];
+        let mut settings = vec![("FUNAYA_DATABASE", database.url()), ("FUNAYA_ROOT_KEY_FILE", key.to_str().unwrap())];
+        settings.extend_from_slice(more);
         let server = |folder: &str| start(&Path::new(scratch.path()).join(folder), &settings);
         let servers = [server("first"), server("second")];
         let [first, second] = servers.each_ref().map(|server| Client::new(&server.url).unwrap());
-        Self { _scratch: scratch, _servers: servers, first, second }
+        Self { scratch, _servers: servers, first, second }
     }
 }
 
@@ -40,7 +41,7 @@ impl Replicas {
 /// for calls and for registry tokens alike, whichever server gave the token.
 #[test]
 fn a_change_of_access_reaches_all_replicas() {
-    let replicas = Replicas::new("replicas");
+    let replicas = Replicas::new("replicas", &[]);
     let (first, second) = (&replicas.first, &replicas.second);
     let (status, answer) = first.ecr("CreateRepository", &json!({"repositoryName": "app"})).unwrap();
     assert_eq!(status, 200, "{answer}");
@@ -85,7 +86,7 @@ fn a_change_of_access_reaches_all_replicas() {
 /// POL-04, POL-24: a repository policy set on one server counts on the other within a second.
 #[test]
 fn a_repository_policy_reaches_all_replicas() {
-    let replicas = Replicas::new("replica-policies");
+    let replicas = Replicas::new("replica-policies", &[]);
     let (first, second) = (&replicas.first, &replicas.second);
     assert_eq!(first.ecr("CreateRepository", &json!({"repositoryName": "app"})).unwrap().0, 200);
     let (id, secret) =
@@ -105,4 +106,21 @@ fn a_repository_policy_reaches_all_replicas() {
     assert_eq!(first.ecr("DeleteRepositoryPolicy", &json!({"repositoryName": "app"})).unwrap().0, 200);
     sleep(REACHES_ALL);
     assert_eq!(described(), 400);
+}
+
+/// QUOTA-22: servers of one database share the rates, as soon as they know of each other.
+#[test]
+fn replicas_share_the_rates() {
+    let replicas = Replicas::new("replica-rates", &[("FUNAYA_RATE_QUOTAS", "ecr")]);
+    for _ in 0..60 {
+        assert_eq!(replicas.first.ecr("GetAuthorizationToken", &json!({})).unwrap().0, 200);
+        let used = quotas::usage(&replicas.scratch.path().join("first"), "ecr:GetAuthorizationToken");
+        if used["perSecond"] == 10 {
+            assert_eq!(used["burst"], 100);
+            return;
+        }
+        assert_eq!((&used["perSecond"], &used["burst"]), (&json!(20), &json!(200)));
+        sleep(Duration::from_millis(500));
+    }
+    panic!("a server does not know of the other");
 }

@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
+use funaya_testkit::{Key, operator};
 use serde_json::{Value, json};
 
-use crate::{BIN, House};
+use crate::{BIN, House, iam};
 
 /// What `funaya restore …` prints; `Err` if it fails.
 fn restore(house: &House, arguments: &[&str]) -> Result<String, String> {
@@ -75,6 +76,112 @@ fn deleted_things_come_back() {
     ecr(&house, "GetRepositoryPolicy", &json!({"repositoryName": "team/web"}));
     let refused = restore(&house, &["repository", "team/web"]).unwrap_err();
     assert!(refused.contains("already exists"), "{refused}");
+}
+
+/// D6: the same over the API, for callers with a right to it; ECR's own actions do not give it.
+#[test]
+fn callers_bring_back_what_was_deleted() {
+    let house = House::new("restore-api", &[]);
+    house.create("team/web");
+    house.push_image("team/web", "v1", b"the first");
+    let first = digest_of(&house, "v1");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let before = now();
+    house.push_image("team/web", "v1", b"the second");
+    let second = digest_of(&house, "v1");
+    let asked = |operation: &str, input: Value| house.client.funaya(operation, &input).unwrap();
+    let tag = |more: Value| {
+        let mut input = json!({"repositoryName": "team/web", "imageTag": "v1"});
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        input
+    };
+    let (status, found) = asked("ResolveTag", tag(json!({"at": before})));
+    assert_eq!((status, &found["imageDigest"]), (200, &json!(first)), "{found}");
+    let (_, found) = asked("ResolveTag", tag(json!({"at": "2001-01-01T00:00:00Z"})));
+    assert!(found.get("imageDigest").is_none(), "{found}");
+    let (status, back) = asked("RestoreTag", tag(json!({})));
+    assert_eq!((status, &back["imageDigest"]), (200, &json!(first)), "{back}");
+    assert_eq!(digest_of(&house, "v1"), first);
+    for digest in [&first, &second] {
+        ecr(&house, "BatchDeleteImage", &json!({"repositoryName": "team/web", "imageIds": [{"imageDigest": digest}]}));
+    }
+    let (mut seen, mut token) = (Vec::new(), Value::Null);
+    for page in 0..3 {
+        let mut input = json!({"maxResults": 1});
+        if page > 0 {
+            input["nextToken"] = token;
+        }
+        let (status, listed) = asked("ListDeleted", input);
+        assert_eq!(status, 200, "{listed}");
+        seen.extend(listed["deleted"].as_array().unwrap().clone());
+        token = listed["nextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!((&seen[0]["imageDigest"], &seen[1]["imageDigest"]), (&json!(first), &json!(second)));
+    assert_eq!((&seen[0]["imageTags"], &seen[0]["repositoryName"]), (&json!(["v1"]), &json!("team/web")));
+    let image = json!({"repositoryName": "team/web", "imageDigest": first});
+    let (status, back) = asked("RestoreImage", image.clone());
+    assert_eq!((status, &back["imageTags"]), (200, &json!(["v1"])), "{back}");
+    let (status, again) = asked("RestoreImage", image.clone());
+    assert_eq!((status, &again["__type"]), (400, &json!("ImageNotFoundException")), "{again}");
+    ecr(&house, "DeleteRepository", &json!({"repositoryName": "team/web", "force": true}));
+    let (status, back) = asked("RestoreRepository", json!({"repositoryName": "team/web"}));
+    assert_eq!(status, 200, "{back}");
+    assert_eq!(digest_of(&house, "v1"), first);
+    assert_eq!(
+        asked("RestoreRepository", json!({"repositoryName": "team/web"})).1["__type"],
+        "RepositoryAlreadyExistsException"
+    );
+
+    for (operation, input, code) in [
+        ("RestoreImages", json!({}), "UnknownOperationException"),
+        ("RestoreImage", json!({"repositoryName": "team/web"}), "InvalidParameterException"),
+        ("RestoreImage", json!({"repositoryName": "Team", "imageDigest": first}), "InvalidParameterException"),
+        ("RestoreImage", json!({"repositoryName": "team/web", "imageDigest": "sha256:0"}), "InvalidParameterException"),
+        ("RestoreTag", tag(json!({"at": "yesterday"})), "InvalidParameterException"),
+        ("RestoreTag", tag(json!({"force": true})), "InvalidParameterException"),
+        ("ResolveTag", tag(json!({})), "InvalidParameterException"),
+        ("ListDeleted", json!({"maxResults": 0}), "InvalidParameterException"),
+        ("ListDeleted", json!({"nextToken": "x"}), "InvalidParameterException"),
+        ("RestoreRepository", json!({"repositoryName": "team/none"}), "ImageNotFoundException"),
+    ] {
+        let (status, answer) = asked(operation, input);
+        assert!(status >= 400, "{operation}: {answer}");
+        assert_eq!(answer["__type"], code, "{operation}: {answer}");
+    }
+
+    // All rights on ECR do not suffice; this one does.
+    let client = |name: &str, policy: &str| {
+        let (id, secret) = iam::user_key(&house.client, name, policy);
+        house.client.of(Key { id, secret, token: None }).unwrap()
+    };
+    let ecr_only = client("alice", r#"{"Statement":{"Effect":"Allow","Action":"ecr:*","Resource":"*"}}"#);
+    let (status, answer) = ecr_only.funaya("RestoreImage", &image).unwrap();
+    assert_eq!((status, &answer["__type"]), (400, &json!("AccessDeniedException")));
+    assert!(answer["message"].as_str().unwrap().contains("funaya:RestoreImage"), "{answer}");
+    let right = r#"{"Statement":{"Effect":"Allow","Action":"funaya:Restore*",
+        "Resource":"arn:aws:ecr:*:*:repository/team/*"}}"#;
+    let bob = client("bob", right);
+    ecr(&house, "BatchDeleteImage", &json!({"repositoryName": "team/web", "imageIds": [{"imageDigest": first}]}));
+    assert_eq!(bob.funaya("RestoreImage", &image).unwrap().0, 200);
+    assert_eq!(bob.funaya("ListDeleted", &json!({})).unwrap().1["__type"], "AccessDeniedException");
+    let records_of = |who: &str| -> Vec<(Value, Value)> {
+        let text = operator(std::path::Path::new(BIN), &house.data(), "audit").unwrap();
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let arn = json!(format!("arn:aws:iam::123456789012:user/{who}"));
+        let by = records.filter(|record| record["userIdentity"]["arn"] == arn);
+        by.map(|record| (record["eventName"].clone(), record["errorCode"].clone())).collect()
+    };
+    // Refusals are written together, within a second.
+    let refused = (0..50).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        records_of("bob").contains(&(json!("ListDeleted"), json!("AccessDenied")))
+    });
+    assert!(refused, "{:?}", records_of("bob"));
+    assert!(records_of("alice").contains(&(json!("RestoreImage"), json!("AccessDenied"))), "{:?}", records_of("alice"));
+    assert!(records_of("bob").contains(&(json!("RestoreImage"), Value::Null)), "{:?}", records_of("bob"));
 }
 
 fn now() -> String {
