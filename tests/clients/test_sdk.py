@@ -334,6 +334,21 @@ def test_describe_images(ecr, one):
     fails("RepositoryNotFoundException", missing("not/there"), ecr.describe_images, repositoryName="not/there")
 
 
+def test_pull_time_exclusions(ecr):
+    """API-37, API-48, API-54."""
+    arn = f"arn:aws:iam::{ACCOUNT}:role/team/scanner"
+    made = ecr.register_pull_time_update_exclusion(principalArn=arn)
+    assert made["principalArn"] == arn and abs(made["createdAt"].timestamp() - time.time()) < 60
+    text = f"The pull time update exclusion for '{arn}' already exists in the registry"
+    fails("ExclusionAlreadyExistsException", text, ecr.register_pull_time_update_exclusion, principalArn=arn)
+    assert arn in ecr.list_pull_time_update_exclusions(maxResults=1000)["pullTimeUpdateExclusions"]
+    assert ecr.deregister_pull_time_update_exclusion(principalArn=arn)["principalArn"] == arn
+    assert arn not in ecr.list_pull_time_update_exclusions()["pullTimeUpdateExclusions"]
+    text = f"The pull time update exclusion for '{arn}' does not exist in the registry"
+    fails("ExclusionNotFoundException", text, ecr.deregister_pull_time_update_exclusion, principalArn=arn)
+    fails("InvalidParameterException", None, ecr.register_pull_time_update_exclusion, principalArn=f"arn:aws:iam::{ACCOUNT}:root")
+
+
 def test_delete_images(ecr, one):
     """IMG-60 to IMG-64: the last tag takes the image with it; a digest takes all its tags."""
     name, digest, manifest, _ = one
@@ -475,7 +490,8 @@ def test_another_account(ecr):
           tags=[{"Key": "a", "Value": "b"}])
 
 
-BUILT = {"CreateRepository", "DescribeRepositories", "DeleteRepository", "PutImage", "BatchGetImage", "BatchDeleteImage",
+BUILT = {"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
+         "CreateRepository", "DescribeRepositories", "DeleteRepository", "PutImage", "BatchGetImage", "BatchDeleteImage",
          "ListImages", "DescribeImages", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload",
          "BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "GetAuthorizationToken", "TagResource", "UntagResource",
          "ListTagsForResource", "PutImageTagMutability", "DescribeRegistry", "ListImageReferrers", "SetRepositoryPolicy",

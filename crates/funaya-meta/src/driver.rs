@@ -393,4 +393,24 @@ mod tests {
         }
         assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
+
+    /// Filters by tag go along an index of their own: a page costs what it shows, not what it passes over.
+    #[test]
+    fn filters_do_not_scan() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("meta.db");
+        drop(SqlStore::open_sqlite(&path).unwrap());
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        for (statement, index) in [
+            (&images::sql::PAGE, "manifests_by_push"),
+            (&images::sql::PAGE_TAGGED, "manifests_tagged"),
+            (&images::sql::PAGE_UNTAGGED, "manifests_untagged"),
+        ] {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", statement.sqlite())).unwrap();
+            let parameters = vec![rusqlite::types::Null; explain.parameter_count()];
+            let plan =
+                explain.query_row(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3)).unwrap();
+            assert!(plan.contains(&format!("INDEX {index} ")) && plan.contains("(pushed_at,man_id)>"), "{plan}");
+        }
+    }
 }

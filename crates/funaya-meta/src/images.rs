@@ -38,11 +38,11 @@ pub(crate) mod sql {
             FROM manifests WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND (pushed_at, man_id) > ($3, $4)
             ORDER BY pushed_at, man_id LIMIT $5";
         PAGE_TAGGED = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at, pulled_at
-            FROM manifests WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND tag_count > 0
+            FROM manifests WHERE rid = $1 AND repo_id = $2 AND tag_count > 0
                 AND (pushed_at, man_id) > ($3, $4) ORDER BY pushed_at, man_id LIMIT $5";
         PAGE_UNTAGGED = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes,
                 pushed_at, pulled_at
-            FROM manifests WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND tag_count = 0
+            FROM manifests WHERE rid = $1 AND repo_id = $2 AND tag_count = 0
                 AND (pushed_at, man_id) > ($3, $4) ORDER BY pushed_at, man_id LIMIT $5";
         BY_ROW = "SELECT man_id, digest, media_type, artifact_type, subject, manifest_bytes, image_bytes, pushed_at,
                 pulled_at
@@ -78,7 +78,7 @@ pub(crate) mod sql {
             ON CONFLICT (rid, repo_id, blob_id, man_id) DO NOTHING";
         ADD_CHILD = "INSERT INTO manifest_children (rid, repo_id, child_id, parent_id) VALUES ($1, $2, $3, $4)
             ON CONFLICT (rid, repo_id, child_id, parent_id) DO NOTHING";
-        REVIVE = "UPDATE manifests SET deleted_at = 0, pushed_at = $4, ver = ver + 1
+        REVIVE = "UPDATE manifests SET deleted_at = 0, tag_count = 0, pushed_at = $4, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at <> 0";
         TOUCH = "UPDATE manifests SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = 0";
         TAG_TARGET = "SELECT man_id FROM tags WHERE rid = $1 AND repo_id = $2 AND tag = $3";
@@ -93,7 +93,7 @@ pub(crate) mod sql {
         PARENT = "SELECT p.digest FROM manifest_children c
             JOIN manifests p ON p.rid = c.rid AND p.repo_id = c.repo_id AND p.man_id = c.parent_id
             WHERE c.rid = $1 AND c.repo_id = $2 AND c.child_id = $3 AND p.deleted_at = 0 LIMIT 1";
-        BURY = "UPDATE manifests SET deleted_at = $4, ver = ver + 1
+        BURY = "UPDATE manifests SET deleted_at = $4, tag_count = -1, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = 0";
     }
 }

@@ -32,7 +32,7 @@ pub(crate) mod sql {
             WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = $4";
         DROP_TOMBSTONE = "DELETE FROM tombstones
             WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = $4 AND purge_at > $5";
-        UNBURY = "UPDATE manifests SET deleted_at = 0, ver = ver + 1
+        UNBURY = "UPDATE manifests SET deleted_at = 0, tag_count = 0, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = $4";
         LAYERS = "UPDATE repo_blobs SET deleted_at = 0 WHERE rid = $1 AND repo_id = $2 AND deleted_at <> 0
             AND blob_id IN (SELECT e.blob_id FROM manifest_blobs e

@@ -38,8 +38,8 @@ pub(crate) mod sql {
             (SELECT count(*) FROM manifests m WHERE m.rid = r.rid AND m.repo_id = r.repo_id AND m.deleted_at = 0)
             LIMIT 100";
         WRONG_TAG_COUNT = "SELECT m.man_id FROM manifests m WHERE m.tag_count <>
-            (SELECT count(*) FROM tags t WHERE t.rid = m.rid AND t.repo_id = m.repo_id AND t.man_id = m.man_id)
-            LIMIT 100";
+            CASE WHEN m.deleted_at <> 0 THEN -1 ELSE (SELECT count(*) FROM tags t
+                WHERE t.rid = m.rid AND t.repo_id = m.repo_id AND t.man_id = m.man_id) END LIMIT 100";
         DOUBLE_OWNER = "SELECT b.blob_id FROM blobs b WHERE EXISTS
                 (SELECT 1 FROM trash t WHERE t.storage_key = b.storage_key)
             OR EXISTS (SELECT 1 FROM uploads u WHERE u.storage_key = b.storage_key) LIMIT 100";
