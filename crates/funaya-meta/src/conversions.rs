@@ -1,10 +1,10 @@
 //! Manifests made for clients that do not understand the stored ones (MAN-11, MAN-17).
 
-use funaya_ports::meta::{Conversion, ConversionKey, Result};
+use funaya_ports::meta::{Conversion, ConversionKey, Image, Result};
 use funaya_types::{Digest, RepositoryName};
 
 use crate::{
-    driver::{Row, Tx, odd},
+    driver::{Tx, odd},
     images, repositories,
 };
 
@@ -13,7 +13,9 @@ pub(crate) mod sql {
         GET = "SELECT c.digest, c.body FROM repositories r
             JOIN conversions c ON c.rid = r.rid AND c.repo_id = r.repo_id
             WHERE r.rid = $1 AND r.name = $2 AND c.man_id = $3 AND c.media_type = $4 AND c.tag = $5";
-        BY_DIGEST = "SELECT c.digest, c.body, c.man_id, c.media_type, c.tag FROM repositories r
+        BY_DIGEST = "SELECT m.man_id, m.digest, m.media_type, m.artifact_type, m.subject, m.manifest_bytes, m.image_bytes,
+                m.pushed_at, m.pulled_at, c.media_type, c.tag, c.body
+            FROM repositories r
             JOIN conversions c ON c.rid = r.rid AND c.repo_id = r.repo_id
             JOIN manifests m ON m.rid = c.rid AND m.repo_id = c.repo_id AND m.man_id = c.man_id AND m.deleted_at = 0
             WHERE r.rid = $1 AND r.name = $2 AND c.digest = $3 LIMIT 1";
@@ -25,10 +27,6 @@ pub(crate) mod sql {
     }
 }
 
-fn digest(row: &Row) -> Result<Digest> {
-    Digest::from_bytes(&row.bytes(0)?).map_err(|_| odd(0))
-}
-
 /// Names a repository and a conversion in it.
 pub(crate) type At<K> = (i64, RepositoryName, K);
 
@@ -36,17 +34,20 @@ pub(crate) async fn get(tx: &mut Tx, (rid, name, key): &At<ConversionKey>) -> Re
     let tag = key.tag.as_ref().map_or("", |tag| tag.as_str());
     let args = [(*rid).into(), name.as_str().into(), key.image.into(), key.media_type.as_str().into(), tag.into()];
     let Some(row) = tx.one(&sql::GET, &args).await? else { return Ok(None) };
-    Ok(Some(Conversion { key: key.clone(), digest: digest(&row)?, body: row.bytes(1)? }))
+    let digest = Digest::from_bytes(&row.bytes(0)?).map_err(|_| odd(0))?;
+    Ok(Some(Conversion { key: key.clone(), digest, body: row.bytes(1)? }))
 }
 
-pub(crate) async fn by_digest(tx: &mut Tx, (rid, name, wanted): &At<Digest>) -> Result<Option<Conversion>> {
-    let wanted = wanted.to_bytes();
-    let args = [(*rid).into(), name.as_str().into(), wanted.as_slice().into()];
+/// With the image that it was made of.
+pub(crate) async fn by_digest(tx: &mut Tx, (rid, name, digest): &At<Digest>) -> Result<Option<(Image, Conversion)>> {
+    let raw = digest.to_bytes();
+    let args = [(*rid).into(), name.as_str().into(), raw.as_slice().into()];
     let Some(row) = tx.one(&sql::BY_DIGEST, &args).await? else { return Ok(None) };
-    let tag = Some(row.text(4)?).filter(|tag| !tag.is_empty());
-    let tag = tag.map(|tag| tag.parse().map_err(|_| odd(4))).transpose()?;
-    let key = ConversionKey { image: row.int(2)?, media_type: row.parsed(3)?, tag };
-    Ok(Some(Conversion { key, digest: digest(&row)?, body: row.bytes(1)? }))
+    let image = images::read(&row)?;
+    let tag = Some(row.text(10)?).filter(|tag| !tag.is_empty());
+    let tag = tag.map(|tag| tag.parse().map_err(|_| odd(10))).transpose()?;
+    let key = ConversionKey { image: image.row_id, media_type: row.parsed(9)?, tag };
+    Ok(Some((image, Conversion { key, digest: *digest, body: row.bytes(11)? })))
 }
 
 /// False if an image is gone that one of them was made of.

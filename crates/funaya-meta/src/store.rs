@@ -486,7 +486,7 @@ impl MetaStore for SqlStore {
         registry: &'a Registry,
         repository: &'a RepositoryName,
         digest: &'a Digest,
-    ) -> Fut<'a, Result<Option<Conversion>>> {
+    ) -> Fut<'a, Result<Option<(Image, Conversion)>>> {
         Box::pin(async move {
             let at = (self.rid(registry).await?, repository.clone(), *digest);
             self.read(&at, |at, tx| Box::pin(conversions::by_digest(tx, at))).await

@@ -553,13 +553,13 @@ pub trait MetaStore: Send + Sync {
         repository: &'a RepositoryName,
         key: &'a ConversionKey,
     ) -> Fut<'a, Result<Option<Conversion>>>;
-    /// A conversion of an image that is not deleted, by the conversion's digest.
+    /// A conversion of an image that is not deleted, with that image, by the conversion's digest.
     fn conversion_by_digest<'a>(
         &'a self,
         registry: &'a Registry,
         repository: &'a RepositoryName,
         digest: &'a Digest,
-    ) -> Fut<'a, Result<Option<Conversion>>>;
+    ) -> Fut<'a, Result<Option<(Image, Conversion)>>>;
     /// Stores conversions, in place of what stands there; they go with their images. False if
     /// one of the images is gone.
     fn put_conversions<'a>(

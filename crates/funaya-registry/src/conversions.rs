@@ -16,7 +16,7 @@ use funaya_rules::{
     jws::Signer,
     manifest, schema1,
 };
-use funaya_types::{Algorithm, Digest, ImageTag, MediaType, Reference};
+use funaya_types::{Algorithm, Digest, ImageTag, MediaType, Reference, Timestamp};
 use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 
@@ -128,16 +128,18 @@ impl Registries {
         place: &Place,
         digest: &Digest,
         accepted: &Accepted,
+        now: Timestamp,
     ) -> Result<Pulled, Error> {
         let found = self.parts.meta.conversion_by_digest(&place.registry, &place.repository, digest).await;
-        match found.map_err(|error| Context::of(place).error(error))? {
-            None => Ok(Pulled::NoImage),
-            Some(found) if !accepted.takes(found.key.media_type.as_str()) => {
-                Ok(Pulled::NotAccepted(found.key.media_type))
-            }
-            Some(found) if is_intact(&found) => Ok(Pulled::Image(into_manifest(found))),
+        let Some((image, found)) = found.map_err(|error| Context::of(place).error(error))? else {
+            return Ok(Pulled::NoImage);
+        };
+        self.pulls.note(place, &image, now);
+        match found {
+            found if !accepted.takes(found.key.media_type.as_str()) => Ok(Pulled::NotAccepted(found.key.media_type)),
+            found if is_intact(&found) => Ok(Pulled::Image(into_manifest(found))),
             // Pulled by its tag, it is made anew.
-            Some(_) => Err(Error::Store(StoreError::Damaged(format!("{digest} (a converted manifest)")))),
+            _ => Err(Error::Store(StoreError::Damaged(format!("{digest} (a converted manifest)")))),
         }
     }
 

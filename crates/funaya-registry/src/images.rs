@@ -172,7 +172,7 @@ impl Registries {
         let found = self.parts.meta.manifest(&place.registry, &place.repository, reference).await;
         let Some((image, bytes)) = found.map_err(|error| Context::of(&place).error(error))? else {
             return match reference {
-                Reference::Digest(digest) => self.pull_conversion(&place, digest, accepted).await,
+                Reference::Digest(digest) => self.pull_conversion(&place, digest, accepted, permit.now()).await,
                 Reference::Tag(_) => Ok(Pulled::NoImage),
             };
         };

@@ -23,7 +23,11 @@ async fn row_id(world: &World, image: Digest) -> i64 {
 }
 
 async fn by_digest(world: &World, number: u64) -> Option<Conversion> {
-    world.store.conversion_by_digest(&world.registry, &name("app"), &digest(number)).await.unwrap()
+    let found = world.store.conversion_by_digest(&world.registry, &name("app"), &digest(number)).await.unwrap();
+    found.map(|(image, conversion)| {
+        assert_eq!(image.row_id, conversion.key.image);
+        conversion
+    })
 }
 
 async fn put(world: &World, all: &[Conversion]) -> bool {
