@@ -10,6 +10,12 @@ use crate::world::{HOUR, World, digest, name, refused, tag};
 
 contract!(conversions_go_with_their_image, conversions_of_what_is_gone_are_not_stored);
 
+mod at_once {
+    use super::stored_or_purged;
+
+    races!(stored_or_purged);
+}
+
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 const SCHEMA_2: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
@@ -81,4 +87,28 @@ async fn conversions_of_what_is_gone_are_not_stored(world: World) {
     let one = vec![conversion(id, SCHEMA_2, None, 101)];
     refused(world.store.put_conversions(&world.registry, &name("other"), one).await, Refusal::NoRepository);
     world.check().await;
+}
+
+/// Pulls that convert meet the deletion and the purge of the image: nothing is left behind.
+async fn stored_or_purged(world: World) {
+    world.create("app").await;
+    for round in 0..20 {
+        let image = world.push("app", 1_000 + round, &["v1"]).await;
+        let id = row_id(&world, image).await;
+        let pulls: Vec<_> = (0..3)
+            .map(|number| {
+                let (store, registry) = (world.store.clone(), world.registry.clone());
+                let all = vec![conversion(id, SCHEMA_1, Some("v1"), 5), conversion(id, SCHEMA_2, None, 6 + number)];
+                tokio::spawn(async move { store.put_conversions(&registry, &name("app"), all).await })
+            })
+            .collect();
+        world.delete("app", image).await.unwrap();
+        world.clock.advance(world.spans.undo + HOUR);
+        world.store.collect(world.now(), world.spans, 100).await.ok();
+        for pull in pulls {
+            pull.await.unwrap().unwrap();
+        }
+        assert_eq!(by_digest(&world, 5).await, None);
+        world.check().await;
+    }
 }
