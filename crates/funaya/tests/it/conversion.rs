@@ -664,13 +664,13 @@ fn converted_at_once() {
     );
 }
 
-/// MAN-31, MAN-32, MAN-40: the four actions are enough to pull, converted or not.
+/// MAN-31, MAN-32, MAN-40: the four actions are enough to pull, converted or not; so is the managed policy.
 #[test]
 fn four_actions_suffice() {
     let house = house("four-actions");
     push_image(&house, "v1", OCI_IMAGE, "a");
-    let mut client = access::user(&house, "instance");
-    assert_eq!(ask(&client, "GET", "v1", &[]).status, 401);
+    let mut by_actions = access::user(&house, "instance");
+    assert_eq!(ask(&by_actions, "GET", "v1", &[]).status, 401);
     access::put_user_policy(
         &house,
         "instance",
@@ -679,16 +679,23 @@ fn four_actions_suffice() {
             "ecr:GetAuthorizationToken",
         ]}]}),
     );
-    client.log_in().unwrap();
-    let house = House { client, ..house };
-    for accept in [OCI_IMAGE, DOCKER_V2, DOCKER_V1_SIGNED] {
-        let manifest = pull(&house, "v1", accept);
-        assert_eq!(manifest.status, 200, "{}", manifest.text());
-        download_all(&house, &manifest);
+    let mut managed = access::user(&house, "managed");
+    let arn = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role";
+    access::iam(&house.client, &[("Action", "AttachUserPolicy"), ("UserName", "managed"), ("PolicyArn", arn)]);
+    by_actions.log_in().unwrap();
+    managed.log_in().unwrap();
+    let mut house = house;
+    for client in [by_actions, managed] {
+        house.client = client;
+        for accept in [OCI_IMAGE, DOCKER_V2, DOCKER_V1_SIGNED] {
+            let manifest = pull(&house, "v1", accept);
+            assert_eq!(manifest.status, 200, "{}", manifest.text());
+            download_all(&house, &manifest);
+        }
+        let ids = json!({"repositoryName": NAME, "layerDigests": [digest(b"layer one")]});
+        assert_eq!(house.client.ecr("BatchCheckLayerAvailability", &ids).unwrap().0, 200);
+        let url = json!({"repositoryName": NAME, "layerDigest": digest(b"layer one")});
+        assert_eq!(house.client.ecr("GetDownloadUrlForLayer", &url).unwrap().0, 200);
+        assert_eq!(put(&house, "v2", OCI_IMAGE, b"{}").status, 403);
     }
-    let ids = json!({"repositoryName": NAME, "layerDigests": [digest(b"layer one")]});
-    assert_eq!(house.client.ecr("BatchCheckLayerAvailability", &ids).unwrap().0, 200);
-    let url = json!({"repositoryName": NAME, "layerDigest": digest(b"layer one")});
-    assert_eq!(house.client.ecr("GetDownloadUrlForLayer", &url).unwrap().0, 200);
-    assert_eq!(put(&house, "v2", OCI_IMAGE, b"{}").status, 403);
 }
