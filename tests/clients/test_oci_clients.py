@@ -30,7 +30,7 @@ def layout(tmp_path):
     return make_layout(tmp_path / "layout")
 
 
-def make_layout(folder, sizes=(9_000_000, 500)):
+def make_layout(folder, sizes=(9_000_000, 500), **more):
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -41,7 +41,7 @@ def make_layout(folder, sizes=(9_000_000, 500)):
     # Compressed here, so that no client feels called to do it and changes the digests.
     packed = [gzip.compress(x, mtime=0) for x in layers]
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {
-        "type": "layers", "diff_ids": [sha256(x) for x in layers]}}).encode()
+        "type": "layers", "diff_ids": [sha256(x) for x in layers]}, **more}).encode()
     manifest = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {
         "mediaType": "application/vnd.oci.image.config.v1+json", **put(config)}, "layers": [
         {"mediaType": OCI_LAYER, **put(x)} for x in packed]}).encode()

@@ -44,7 +44,7 @@ impl hkdf::KeyType for Length32 {
 }
 
 /// 32 bytes derived from the root key for one purpose.
-pub(crate) fn derive(root_key: &[u8; 32], purpose: &str) -> [u8; 32] {
+pub fn derive(root_key: &[u8; 32], purpose: &str) -> [u8; 32] {
     let mut raw = [0; 32];
     let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"funaya gate").extract(root_key);
     let info = [purpose.as_bytes()];

@@ -29,7 +29,7 @@ pub use call::{Call, Caller, Client};
 pub use download::{Download, VALID_S as DOWNLOAD_VALID_S};
 pub use funaya_sigv4::{Kind as SignatureKind, Request as SignedRequest};
 pub use gate::{Denied, Gate, Regions, Settings, Usage};
-pub use keys::{ACCESS_KEYS, RootAccessKey, Sealer};
+pub use keys::{ACCESS_KEYS, RootAccessKey, Sealer, derive};
 pub use permit::{OwnPolicy, Permit, Resource, Resources, Scope, Tagged, Target, Upkeep};
 pub use reasons::{Explained, find_decision};
 pub use replay::{Replayed, Trial, Verdict};

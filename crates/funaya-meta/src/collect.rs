@@ -17,7 +17,7 @@ use funaya_types::{Digest, Registry, StorageKey, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    audit,
+    audit, conversions,
     driver::{Row, Statement, Tx, Val, odd},
     layers, lifecycle, uploads,
 };
@@ -193,7 +193,14 @@ async fn purge_image(
         tx.exec(&sql::TOUCH_ANY_LINK, &args).await?;
         tx.exec(&layers::sql::REVIEW_LINK, &args).await?;
     }
-    let rows = [&sql::DROP_EDGES, &sql::DROP_CHILDREN, &sql::DROP_PARENTS, &sql::DROP_TAGS_OF, &sql::DROP_BODY];
+    let rows = [
+        &sql::DROP_EDGES,
+        &sql::DROP_CHILDREN,
+        &sql::DROP_PARENTS,
+        &sql::DROP_TAGS_OF,
+        &conversions::sql::DROP_OF_IMAGE,
+        &sql::DROP_BODY,
+    ];
     for statement in rows {
         tx.exec(statement, &key).await?;
     }

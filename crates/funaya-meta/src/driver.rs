@@ -323,8 +323,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Isolation, SqlStore, audit, collect, collecting, identity, images, layers, lifecycle, migrate, repositories,
-        settings, undo, uploads, verify,
+        Isolation, SqlStore, audit, collect, collecting, conversions, identity, images, layers, lifecycle, migrate,
+        repositories, settings, undo, uploads, verify,
     };
 
     /// The statements of every module, with the module's name.
@@ -333,6 +333,7 @@ mod tests {
             ("audit", audit::sql::ALL),
             ("collect", collect::sql::ALL),
             ("collecting", collecting::sql::ALL),
+            ("conversions", conversions::sql::ALL),
             ("identity", identity::sql::ALL),
             ("images", images::sql::ALL),
             ("layers", layers::sql::ALL),

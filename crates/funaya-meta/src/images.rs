@@ -98,7 +98,7 @@ pub(crate) mod sql {
     }
 }
 
-fn read(row: &Row) -> Result<Image> {
+pub(crate) fn read(row: &Row) -> Result<Image> {
     let size = |column| u64::try_from(row.int(column)?).map_err(|_| odd(column));
     let digest = |bytes: &[u8], column| Digest::from_bytes(bytes).map_err(|_| odd(column));
     Ok(Image {

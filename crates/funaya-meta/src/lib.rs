@@ -9,6 +9,7 @@
 mod audit;
 mod collect;
 mod collecting;
+mod conversions;
 mod driver;
 mod identity;
 mod images;

@@ -10,6 +10,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (2, include_str!("migrations/0002_identity.sql")),
     (3, include_str!("migrations/0003_lifecycle.sql")),
     (4, include_str!("migrations/0004_undo.sql")),
+    (5, include_str!("migrations/0005_conversions.sql")),
     (6, include_str!("migrations/0006_counts.sql")),
 ];
 

@@ -13,9 +13,9 @@ use funaya_ports::{
     Fut, audit,
     blobs::StoredBlob,
     meta::{
-        AdvanceUpload, Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome,
-        DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, PutImage, Repository, Result, Spans,
-        StoredManifest, Upload,
+        AdvanceUpload, Collected, CompleteUpload, Conversion, ConversionKey, CreateRepository, CreateUpload,
+        DeleteImages, DeleteOutcome, DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, PutImage,
+        Repository, Result, Spans, StoredManifest, Upload,
     },
 };
 use funaya_types::{
@@ -24,6 +24,7 @@ use funaya_types::{
 
 use crate::{
     collect::{self, Round},
+    conversions,
     driver::Tx,
     identity::{self, SetPolicy},
     images::{self, Page},
@@ -465,6 +466,42 @@ impl MetaStore for SqlStore {
         Box::pin(async move {
             let at = self.image_at(registry, repository, reference).await?;
             self.read(&at, |at, tx| Box::pin(images::manifest(tx, at))).await
+        })
+    }
+
+    fn conversion<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        key: &'a ConversionKey,
+    ) -> Fut<'a, Result<Option<Conversion>>> {
+        Box::pin(async move {
+            let at = (self.rid(registry).await?, repository.clone(), key.clone());
+            self.read(&at, |at, tx| Box::pin(conversions::get(tx, at))).await
+        })
+    }
+
+    fn conversion_by_digest<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> Fut<'a, Result<Option<(Image, Conversion)>>> {
+        Box::pin(async move {
+            let at = (self.rid(registry).await?, repository.clone(), *digest);
+            self.read(&at, |at, tx| Box::pin(conversions::by_digest(tx, at))).await
+        })
+    }
+
+    fn put_conversions<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        conversions: Vec<Conversion>,
+    ) -> Fut<'a, Result<bool>> {
+        Box::pin(async move {
+            let command = (self.rid(registry).await?, repository.clone(), conversions);
+            self.write(command, |c, tx| Box::pin(conversions::put(tx, c))).await
         })
     }
 

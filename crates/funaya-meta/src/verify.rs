@@ -48,6 +48,9 @@ pub(crate) mod sql {
         IMAGE_WITHOUT_BODY = "SELECT m.man_id FROM manifests m
             LEFT JOIN manifest_bodies b ON b.rid = m.rid AND b.repo_id = m.repo_id AND b.man_id = m.man_id
             WHERE b.man_id IS NULL LIMIT 100";
+        CONVERSION_WITHOUT_IMAGE = "SELECT c.man_id FROM conversions c
+            LEFT JOIN manifests m ON m.rid = c.rid AND m.repo_id = c.repo_id AND m.man_id = c.man_id
+            WHERE m.man_id IS NULL LIMIT 100";
         HIDDEN_IN_USE = "SELECT l.blob_id FROM repo_blobs l
             JOIN manifest_blobs e ON e.rid = l.rid AND e.repo_id = l.repo_id AND e.blob_id = l.blob_id
             JOIN manifests m ON m.rid = e.rid AND m.repo_id = e.repo_id AND m.man_id = e.man_id AND m.deleted_at = 0
@@ -106,6 +109,7 @@ pub(crate) async fn broken_rows(tx: &mut Tx) -> Result<Vec<String>> {
         (&sql::DOUBLE_OWNER, "stored bytes have two owners: blob"),
         (&sql::DOUBLE_TRASH, "an upload's bytes are in the trash: repository"),
         (&sql::IMAGE_WITHOUT_BODY, "an image has no manifest: image"),
+        (&sql::CONVERSION_WITHOUT_IMAGE, "a conversion is of an image that does not exist: image"),
         (&sql::HIDDEN_IN_USE, "an image names a layer that was deleted from its repository: blob"),
         (&sql::CHILD_DELETED, "an index names an image that was deleted: image"),
         (&sql::LINK_DIFFERS, "a repository's layer differs from what is stored: blob"),

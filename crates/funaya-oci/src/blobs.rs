@@ -6,7 +6,7 @@ use funaya_gate::{
     Permit,
     action::{BatchCheckLayerAvailability, BatchDeleteImage, GetDownloadUrlForLayer},
 };
-use funaya_registry::StoredBlob;
+use funaya_registry::Readable;
 use funaya_types::{Digest, RepositoryName};
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
@@ -39,7 +39,7 @@ impl Door {
                     let layer = self.hall.layer(&permit, &digest).await;
                     let layer = self.checked(&permit, layer).await?;
                     self.gate.record_read(&permit).await;
-                    return Ok(head(&digest, layer.blob.size));
+                    return Ok(head(&digest, layer.size()));
                 }
                 Err(denied) => return Err(denied.into()),
             };
@@ -68,7 +68,7 @@ impl Door {
         if self.redirect == Redirect::Always {
             return self.redirect_blob(&permit, &digest, request.host());
         }
-        self.send_blob(&layer.blob, request).await
+        self.send_blob(&layer, request).await
     }
 
     fn redirect_blob(
@@ -87,22 +87,22 @@ impl Door {
     }
 
     /// The bytes of a layer that the caller may read, or the part of them that it wants.
-    pub(crate) async fn send_blob(&self, blob: &StoredBlob, request: &Request) -> Result<Response, Problem> {
-        if matches_tag(request.header(&header::IF_NONE_MATCH), &blob.digest) {
-            return Ok(Answer::new(StatusCode::NOT_MODIFIED).digest(&blob.digest).bare());
+    pub(crate) async fn send_blob(&self, blob: &Readable, request: &Request) -> Result<Response, Problem> {
+        if matches_tag(request.header(&header::IF_NONE_MATCH), blob.digest()) {
+            return Ok(Answer::new(StatusCode::NOT_MODIFIED).digest(blob.digest()).bare());
         }
         // If-Range: the range counts only if the client's copy is of this blob.
         let range = request.header(&header::RANGE);
         let range = range.filter(|_| match request.header(&header::IF_RANGE) {
-            Some(tag) => matches_tag(Some(tag), &blob.digest),
+            Some(tag) => matches_tag(Some(tag), blob.digest()),
             None => true,
         });
-        let (answer, offset, length) = match range::wanted(range, blob.size) {
-            Wanted::Whole => (found(&blob.digest), 0, blob.size),
+        let (answer, offset, length) = match range::wanted(range, blob.size()) {
+            Wanted::Whole => (found(blob.digest()), 0, blob.size()),
             Wanted::Part { first, last } => {
                 let answer = Answer::new(StatusCode::PARTIAL_CONTENT)
-                    .digest(&blob.digest)
-                    .header(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{}", blob.size));
+                    .digest(blob.digest())
+                    .header(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{}", blob.size()));
                 (answer, first, last - first + 1)
             }
             Wanted::Unsatisfiable => {
@@ -111,7 +111,7 @@ impl Door {
                     "SIZE_INVALID",
                     "the blob has no such range",
                 )
-                .with(header::CONTENT_RANGE, format!("bytes */{}", blob.size)));
+                .with(header::CONTENT_RANGE, format!("bytes */{}", blob.size())));
             }
         };
         let answer = answer.header(header::CONTENT_TYPE, OCTETS).header(header::ACCEPT_RANGES, "bytes");

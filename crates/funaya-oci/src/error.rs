@@ -46,6 +46,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "Requested image not found")
     }
 
+    /// The image is there, but not for this client (MAN-13, MAN-14).
+    pub(crate) fn not_accepted(stored: &str) -> Self {
+        let text = format!("Requested image not found: it is stored as {stored}, which the client does not accept");
+        Self::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", text)
+    }
+
     pub(crate) fn into_response(self) -> Response {
         let body = json!({"errors": [{"code": self.code, "message": self.message}]}).to_string();
         let mut answer = Answer::new(self.status);

@@ -7,7 +7,7 @@ use funaya_gate::{
     Permit,
     action::{BatchDeleteImage, BatchGetImage, PutImage},
 };
-use funaya_registry::{Body, BodyError, DeleteOutcome, Error, NewManifest};
+use funaya_registry::{Accepted, Body, BodyError, DeleteOutcome, Error, NewManifest, Pulled};
 use funaya_types::{ImageTag, Reference, RepositoryName, limits::MANIFEST_BYTES_MAX};
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
@@ -30,16 +30,24 @@ impl Door {
     ) -> Result<Response, Problem> {
         let reference = parse_reference(reference)?;
         let mut asked = json!({"imageIds": [image_id(&reference)]});
-        let accepted = accepted_media_types(request);
-        if !accepted.is_empty() {
-            asked["acceptedMediaTypes"] = json!(accepted);
+        let mut accepted = accepted(request);
+        let texts: Vec<&str> = accepted.texts().collect();
+        if !texts.is_empty() {
+            asked["acceptedMediaTypes"] = json!(texts);
+        }
+        if !accepted.names_a_format() && request.header(&header::USER_AGENT).is_some_and(is_docker_before_1_10) {
+            accepted = Accepted::schema_1_only();
         }
         let asked = parameters(visit, &name, asked);
         let permit: Permit<BatchGetImage> = self.permit(visit, name, asked).await?;
-        let found = self.hall.manifest(&permit, &reference).await;
+        let found = self.hall.manifest(&permit, &reference, &accepted).await;
         let found = self.checked(&permit, found).await?;
         self.gate.record_read(&permit).await;
-        let manifest = found.ok_or_else(Problem::no_image)?;
+        let manifest = match found {
+            Pulled::Image(manifest) => manifest,
+            Pulled::NoImage => return Err(Problem::no_image()),
+            Pulled::NotAccepted(stored) => return Err(Problem::not_accepted(stored.as_str())),
+        };
         if matches_tag(request.header(&header::IF_NONE_MATCH), &manifest.digest) {
             return Ok(Answer::new(StatusCode::NOT_MODIFIED).digest(&manifest.digest).bare());
         }
@@ -142,10 +150,21 @@ fn essence(text: &str) -> String {
     text.split(';').next().unwrap_or_default().trim().to_owned()
 }
 
-fn accepted_media_types(request: &Request) -> Vec<String> {
+fn accepted(request: &Request) -> Accepted {
     let values = request.http.headers().get_all(header::ACCEPT);
-    let texts = values.iter().filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).map(essence).filter(|text| !text.is_empty()).take(100).collect()
+    Accepted::from_headers(values.iter().filter_map(|value| value.to_str().ok()))
+}
+
+/// Docker up to 1.9 sends no `Accept` and knows schema 1 only: its name tells (MAN-12).
+/// It calls itself `docker/1.9.1 go/go1.4.3 git-commit/a34a1d5 …`.
+fn is_docker_before_1_10(agent: &str) -> bool {
+    let version = agent.strip_prefix("docker/").and_then(|rest| rest.split([' ', '-', '+']).next());
+    let mut numbers = version.unwrap_or_default().split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(0)), Some(Ok(_))) => true,
+        (Some(Ok(1)), Some(Ok(minor))) => minor < 10,
+        _ => false,
+    }
 }
 
 /// Reads a manifest, up to its limit.
@@ -160,4 +179,27 @@ async fn read_manifest(mut body: Body) -> Result<Bytes, Problem> {
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_docker_before_1_10;
+
+    /// MAN-12
+    #[test]
+    fn old_docker_is_known_by_its_name() {
+        for old in [
+            "docker/1.9.1 go/go1.4.2 git-commit/a34a1d5 kernel/4.2.0-34-generic os/linux arch/amd64",
+            "docker/1.8.2-circleci go/go1.4.2 git-commit/a8b52f5 kernel/3.13.0-71-generic os/linux arch/amd64",
+            "docker/1.6.2 go/go1.4.2",
+            "docker/0.11.1",
+        ] {
+            assert!(is_docker_before_1_10(old), "{old}");
+        }
+        for other in
+            ["docker/1.10.3 go/go1.5.3", "docker/1.13.1", "docker/17.06.2-ee-13", "docker/1", "docker/", "curl/1.9", ""]
+        {
+            assert!(!is_docker_before_1_10(other), "{other}");
+        }
+    }
 }

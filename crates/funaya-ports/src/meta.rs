@@ -289,6 +289,28 @@ pub struct Image {
     pub row_id: i64,
 }
 
+/// Which conversion of which image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversionKey {
+    /// Row id of the image.
+    pub image: i64,
+    /// The media type that it is converted to.
+    pub media_type: MediaType,
+    /// The tag that the conversion names, if its format does.
+    pub tag: Option<ImageTag>,
+}
+
+/// A manifest made of a stored one for clients that do not understand that (MAN-17).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    /// Of what, to what.
+    pub key: ConversionKey,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
 /// A place in the list of a repository's images: push time, then row id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImagePlace {
@@ -532,6 +554,28 @@ pub trait MetaStore: Send + Sync {
         repository: &'a RepositoryName,
         reference: &'a Reference,
     ) -> Fut<'a, Result<Option<(Image, Vec<u8>)>>>;
+    /// A conversion that was stored.
+    fn conversion<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        key: &'a ConversionKey,
+    ) -> Fut<'a, Result<Option<Conversion>>>;
+    /// A conversion of an image that is not deleted, with that image, by the conversion's digest.
+    fn conversion_by_digest<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        digest: &'a Digest,
+    ) -> Fut<'a, Result<Option<(Image, Conversion)>>>;
+    /// Stores conversions, in place of what stands there; they go with their images. False if
+    /// one of the images is gone.
+    fn put_conversions<'a>(
+        &'a self,
+        registry: &'a Registry,
+        repository: &'a RepositoryName,
+        conversions: Vec<Conversion>,
+    ) -> Fut<'a, Result<bool>>;
     /// Images in the order of their push, after `after`; `tagged` filters.
     fn images<'a>(
         &'a self,

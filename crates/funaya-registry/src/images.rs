@@ -13,11 +13,15 @@ use funaya_ports::{
     StoreError, audit,
     meta::{self, DeleteImages, DeleteOutcome, DeleteTarget, Image, ImagePlace},
 };
-use funaya_rules::manifest;
+use funaya_rules::{
+    format::Accepted,
+    manifest,
+    schema1::{EMPTY_LAYER, is_empty_layer},
+};
 use funaya_types::{Algorithm, Digest, ImageTag, MediaType, Reference};
 use serde_json::{Value, json};
 
-use crate::{Error, ImageRef, Place, Registries, error::Context};
+use crate::{Error, ImageRef, Place, Registries, conversions::Source, error::Context};
 
 /// A manifest to be stored.
 #[derive(Clone, Debug)]
@@ -54,6 +58,17 @@ pub struct Manifest {
     pub media_type: MediaType,
     /// Byte for byte.
     pub bytes: Vec<u8>,
+}
+
+/// What a pull finds.
+#[derive(Clone, Debug)]
+pub enum Pulled {
+    /// A manifest that the client accepts.
+    Image(Manifest),
+    /// There is no such image.
+    NoImage,
+    /// There is one of this media type, and none that the client accepts can be made of it.
+    NotAccepted(MediaType),
 }
 
 /// An image with its tags.
@@ -93,6 +108,12 @@ impl Registries {
         if let Some(given) = new.digest.filter(|given| *given != digest) {
             return Err(Error::ManifestDigest { calculated: digest, given });
         }
+        // The empty layer is always here, so no row says its size.
+        let empty = |blob: &manifest::Descriptor| is_empty_layer(&blob.digest);
+        let wrong = |blob: &manifest::Descriptor| blob.size.is_some_and(|size| size != EMPTY_LAYER.len() as u64);
+        if let Some(blob) = parsed.blobs.iter().find(|blob| empty(blob) && wrong(blob)) {
+            return Err(Error::LayerSize(blob.digest));
+        }
         let answer = answer(&place, &digest, &new);
         let stored = Stored { digest, media_type: parsed.media_type.clone(), subject: parsed.subject };
         let context = Context { digest: Some(digest), tag: new.tags.first().cloned(), ..Context::of(&place) };
@@ -115,7 +136,7 @@ impl Registries {
         let blobs: BTreeMap<Digest, (MediaType, Option<u64>)> = parsed
             .blobs
             .iter()
-            .filter(|blob| !blob.foreign)
+            .filter(|blob| !blob.foreign && !is_empty_layer(&blob.digest))
             .map(|blob| (blob.digest, (blob.media_type.clone(), blob.size)))
             .collect();
         let children: BTreeSet<Digest> = parsed.children.iter().map(|child| child.digest).collect();
@@ -140,17 +161,32 @@ impl Registries {
         }
     }
 
-    /// One image's manifest, byte for byte; `None` if there is no such image.
+    /// One image's manifest: byte for byte, or by tag in a format that the client accepts
+    /// (MAN-10 to MAN-16).
     pub async fn manifest(
         &self,
         permit: &Permit<BatchGetImage>,
         reference: &Reference,
-    ) -> Result<Option<Manifest>, Error> {
+        accepted: &Accepted,
+    ) -> Result<Pulled, Error> {
         let place = self.place(permit.registry(), permit.target());
         let found = self.parts.meta.manifest(&place.registry, &place.repository, reference).await;
-        let Some((image, bytes)) = found.map_err(|error| Context::of(&place).error(error))? else { return Ok(None) };
+        let Some((image, bytes)) = found.map_err(|error| Context::of(&place).error(error))? else {
+            return match reference {
+                Reference::Digest(digest) => self.pull_conversion(permit, &place, digest, accepted).await,
+                Reference::Tag(_) => Ok(Pulled::NoImage),
+            };
+        };
         self.pulls.note(&place, &image, permit.call().caller().principal(), permit.now());
-        verified(image, bytes).map(Some)
+        let source = verified(image, bytes)?;
+        if accepted.takes(source.image.media_type.as_str()) {
+            return Ok(Pulled::Image(source.into_manifest()));
+        }
+        let converted = match reference {
+            Reference::Tag(tag) => self.converted(&place, &source, tag, accepted).await?,
+            Reference::Digest(_) => None,
+        };
+        Ok(converted.map_or(Pulled::NotAccepted(source.image.media_type), Pulled::Image))
     }
 
     /// The repository whose images are to be described.
@@ -326,12 +362,12 @@ impl Registries {
 }
 
 /// A manifest leaves only if its bytes still hash to its digest.
-fn verified(image: Image, bytes: Vec<u8>) -> Result<Manifest, Error> {
+pub(crate) fn verified(image: Image, bytes: Vec<u8>) -> Result<Source, Error> {
     let calculated = manifest::digest(&bytes, image.media_type.as_str(), image.digest.algorithm());
     if calculated != image.digest {
         return Err(Error::Store(StoreError::Damaged(format!("{} (its manifest)", image.digest))));
     }
-    Ok(Manifest { digest: image.digest, media_type: image.media_type, bytes })
+    Ok(Source { image, bytes })
 }
 
 fn answer(place: &Place, digest: &Digest, new: &NewManifest) -> Value {

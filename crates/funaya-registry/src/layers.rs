@@ -6,10 +6,14 @@ use funaya_gate::{
 };
 use funaya_ports::{
     blobs::{ByteStream, StoredBlob},
-    meta::{self, Layer, Mount},
+    meta::{self, Mount},
 };
-use funaya_rules::manifest::DOCKER_LAYER;
+use funaya_rules::{
+    manifest::DOCKER_LAYER,
+    schema1::{EMPTY_LAYER, is_empty_layer},
+};
 use funaya_types::{Digest, RepositoryName};
+use futures_util::stream;
 use serde_json::json;
 
 use crate::{Error, Registries, error::Context, repositories::only_store};
@@ -23,6 +27,33 @@ pub struct Availability {
     pub media_type: String,
 }
 
+/// A layer to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readable {
+    /// One that was pushed.
+    Stored(StoredBlob),
+    /// The empty layer of schema 1, which every repository has (MAN-19).
+    Empty(Digest),
+}
+
+impl Readable {
+    /// The digest of its bytes.
+    pub fn digest(&self) -> &Digest {
+        match self {
+            Self::Stored(blob) => &blob.digest,
+            Self::Empty(digest) => digest,
+        }
+    }
+
+    /// How many bytes it has.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Stored(blob) => blob.size,
+            Self::Empty(_) => EMPTY_LAYER.len() as u64,
+        }
+    }
+}
+
 impl Registries {
     /// Whether a layer is there. A yes holds for twelve hours (I4).
     pub async fn check_layer(
@@ -34,6 +65,9 @@ impl Registries {
         let found =
             self.parts.meta.promise_layer(&place.registry, &place.repository, digest, permit.now(), self.parts.spans);
         let layer = found.await.map_err(|error| Context::of(&place).error(error))?;
+        if is_empty_layer(digest) {
+            return Ok(Some(Availability { size: EMPTY_LAYER.len() as u64, media_type: DOCKER_LAYER.into() }));
+        }
         // A damaged one must be sent again.
         let layer = layer.filter(|layer| !self.damage.has(&layer.blob));
         Ok(layer.map(|layer| Availability {
@@ -43,15 +77,21 @@ impl Registries {
     }
 
     /// Finds a layer to read.
-    pub async fn layer(&self, permit: &Permit<GetDownloadUrlForLayer>, digest: &Digest) -> Result<Layer, Error> {
+    pub async fn layer(&self, permit: &Permit<GetDownloadUrlForLayer>, digest: &Digest) -> Result<Readable, Error> {
         let place = self.place(permit.registry(), permit.target());
         let layer = self.parts.meta.layer(&place.registry, &place.repository, digest).await;
-        layer.map_err(|error| Context::of(&place).error(error))?.ok_or(Error::NoLayer { place, digest: *digest })
+        match layer.map_err(|error| Context::of(&place).error(error))? {
+            _ if is_empty_layer(digest) => Ok(Readable::Empty(*digest)),
+            Some(layer) => Ok(Readable::Stored(layer.blob)),
+            None => Err(Error::NoLayer { place, digest: *digest }),
+        }
     }
 
     /// Finds a layer that some image refers to: only such get a download URL (IMG-27).
     pub async fn layer_of_image(&self, permit: &Permit<GetDownloadUrlForLayer>, digest: &Digest) -> Result<(), Error> {
-        self.layer(permit, digest).await?;
+        if let Readable::Empty(_) = self.layer(permit, digest).await? {
+            return Ok(());
+        }
         let place = self.place(permit.registry(), permit.target());
         let in_use = self.parts.meta.layer_in_use(&place.registry, &place.repository, digest).await;
         if in_use.map_err(|error| Context::of(&place).error(error))? {
@@ -62,12 +102,26 @@ impl Registries {
     }
 
     /// The layer that a checked download URL names.
-    pub async fn download(&self, download: &Download) -> Result<Option<StoredBlob>, Error> {
-        self.parts.meta.blob(download.registry(), download.digest()).await.map_err(only_store)
+    pub async fn download(&self, download: &Download) -> Result<Option<Readable>, Error> {
+        if is_empty_layer(download.digest()) {
+            return Ok(Some(Readable::Empty(*download.digest())));
+        }
+        let blob = self.parts.meta.blob(download.registry(), download.digest()).await.map_err(only_store)?;
+        Ok(blob.map(Readable::Stored))
     }
 
-    /// Verified bytes of a layer that was found before.
-    pub async fn read(&self, blob: &StoredBlob, offset: u64, length: u64) -> Result<ByteStream, Error> {
+    /// Verified bytes of a layer that was found before. `offset` and `length` lie within it.
+    pub async fn read(&self, layer: &Readable, offset: u64, length: u64) -> Result<ByteStream, Error> {
+        match layer {
+            Readable::Stored(blob) => self.read_stored(blob, offset, length).await,
+            Readable::Empty(_) => {
+                let part = EMPTY_LAYER.iter().copied().skip(offset as usize).take(length as usize);
+                Ok(Box::pin(stream::iter([Ok(part.collect())])))
+            }
+        }
+    }
+
+    pub(crate) async fn read_stored(&self, blob: &StoredBlob, offset: u64, length: u64) -> Result<ByteStream, Error> {
         let stream = self.parts.blobs.read(blob, offset, length).await;
         let stream = stream.inspect_err(|error| self.damage.note(blob, error))?;
         Ok(self.damage.watch(blob, stream))

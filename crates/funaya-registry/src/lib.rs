@@ -7,6 +7,7 @@
 //! Never: HTTP, SQL, files, a clock (the permit carries the time of the call).
 
 mod collecting;
+mod conversions;
 mod damage;
 mod error;
 mod images;
@@ -32,14 +33,14 @@ use funaya_types::{Endpoints, Registry as RegistryName, RepositoryName, Wildcard
 pub use error::{Error, ImageRef, Place};
 pub use funaya_ports::{
     StoreError,
-    blobs::StoredBlob,
     lifecycle::{Attached, Due, Preview, PreviewStatus},
-    meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Layer, Repository},
+    meta::{DeleteOutcome, DeleteTarget, Image, ImagePlace, Repository},
     undo::{Deleted, DeletedPlace, Restored},
 };
+pub use funaya_rules::{format::Accepted, jws::Signer};
 pub use funaya_types::Mutability;
-pub use images::{Listed, Manifest, NewManifest, Referrer, Referrers, Stored};
-pub use layers::Availability;
+pub use images::{Listed, Manifest, NewManifest, Pulled, Referrer, Referrers, Stored};
+pub use layers::{Availability, Readable};
 pub use lifecycle::{LifecycleRun, PreviewPage, preview_token};
 pub use repositories::NewRepository;
 pub use upkeep::{AT_ONCE, Fault, Pace, Tidied};
@@ -74,16 +75,18 @@ pub struct Parts {
 /// All registries of this installation.
 pub struct Registries {
     parts: Parts,
+    converter: conversions::Converter,
     locks: uploads::Locks,
     damage: damage::Damage,
     pulls: pulls::Pulls,
 }
 
 impl Registries {
-    /// Opens the hall.
-    pub fn new(parts: Parts) -> Self {
+    /// Opens the hall. `signer`: of manifests that are converted to schema 1 (MAN-19).
+    pub fn new(parts: Parts, signer: Signer) -> Self {
         Self {
             parts,
+            converter: conversions::Converter::new(signer),
             locks: uploads::Locks::default(),
             damage: damage::Damage::default(),
             pulls: pulls::Pulls::default(),

@@ -8,12 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use funaya_types::{Algorithm, Digest, MediaType, limits::MANIFEST_BYTES_MAX};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::jws::{self, BadSignature};
 
 /// Docker schema 1, signed.
 pub const DOCKER_V1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
@@ -88,6 +88,9 @@ pub enum BadManifest {
         /// In the request.
         declared: String,
     },
+    /// A schema 1 manifest that was not signed so.
+    #[error("the manifest's signature is not valid: {0}")]
+    Signature(#[from] BadSignature),
 }
 
 /// Reads a manifest. `declared`: the media type that the client sent with it.
@@ -104,7 +107,12 @@ pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Manifest, BadManife
         return Err(BadManifest::Malformed("`artifactType` is not a media type".into()));
     }
     match media_type.as_str() {
-        DOCKER_V1 | DOCKER_V1_SIGNED => schema1(&document, media_type),
+        DOCKER_V1 => schema1(&document, media_type),
+        DOCKER_V1_SIGNED => {
+            let manifest = schema1(&document, media_type)?;
+            jws::verify(bytes)?;
+            Ok(manifest)
+        }
         DOCKER_V2 | OCI_IMAGE => image(document, media_type),
         DOCKER_LIST | OCI_INDEX => index(document, media_type),
         other => Err(BadManifest::UnknownMediaType(other.into())),
@@ -114,7 +122,7 @@ pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Manifest, BadManife
 /// The digest of a manifest: over its bytes, but for signed schema 1 over the
 /// payload without signatures (MAN-05).
 pub fn digest(bytes: &[u8], media_type: &str, algorithm: Algorithm) -> Digest {
-    let payload = if media_type == DOCKER_V1_SIGNED { signed_payload(bytes) } else { None };
+    let payload = if media_type == DOCKER_V1_SIGNED { jws::payload(bytes) } else { None };
     let covered = payload.as_deref().unwrap_or(bytes);
     let hash: Result<Digest, _> = match algorithm {
         Algorithm::Sha256 => Digest::from_hash(algorithm, &Sha256::digest(covered)),
@@ -256,31 +264,6 @@ fn is_nondistributable(media_type: &str) -> bool {
         || media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
 }
 
-/// The part of a signed schema 1 manifest that its signatures cover: the first
-/// `formatLength` bytes and `formatTail`, both named in the protected header.
-fn signed_payload(bytes: &[u8]) -> Option<Vec<u8>> {
-    #[derive(Deserialize)]
-    struct Signed {
-        signatures: Vec<Signature>,
-    }
-    #[derive(Deserialize)]
-    struct Signature {
-        protected: String,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Protected {
-        format_length: usize,
-        format_tail: String,
-    }
-    let signed: Signed = serde_json::from_slice(bytes).ok()?;
-    let header = URL_SAFE_NO_PAD.decode(&signed.signatures.first()?.protected).ok()?;
-    let protected: Protected = serde_json::from_slice(&header).ok()?;
-    let mut payload = bytes.get(..protected.format_length)?.to_vec();
-    payload.extend(URL_SAFE_NO_PAD.decode(protected.format_tail).ok()?);
-    Some(payload)
-}
-
 fn missing(member: &str) -> BadManifest {
     BadManifest::Malformed(format!("`{member}` is missing"))
 }
@@ -352,16 +335,15 @@ mod tests {
     #[test]
     fn schema_1_is_hashed_without_signatures() {
         let payload = format!("{{\n   \"schemaVersion\": 1,\n   \"fsLayers\": [{{\"blobSum\": \"{SHA}\"}}]\n}}");
-        let (head, tail) = payload.split_at(payload.len() - 2);
-        let protected = URL_SAFE_NO_PAD.encode(format!(
-            r#"{{"formatLength":{},"formatTail":"{}"}}"#,
-            head.len(),
-            URL_SAFE_NO_PAD.encode(tail)
-        ));
-        let signed = format!(r#"{head},"signatures":[{{"protected":"{protected}","signature":"x"}}]}}"#);
-        let manifest = parse(signed.as_bytes(), Some("application/json")).unwrap();
+        let signer = jws::Signer::from_seed(&[1; 32]).unwrap();
+        let signed = signer.sign(payload.as_bytes(), funaya_types::Timestamp::from_secs(0)).unwrap();
+        let manifest = parse(&signed, Some("application/json")).unwrap();
         assert_eq!(manifest.media_type.as_str(), DOCKER_V1_SIGNED);
-        let got = digest(signed.as_bytes(), DOCKER_V1_SIGNED, Algorithm::Sha256);
+        let got = digest(&signed, DOCKER_V1_SIGNED, Algorithm::Sha256);
         assert_eq!(got, digest(payload.as_bytes(), DOCKER_V2, Algorithm::Sha256));
+        let forged = String::from_utf8(signed).unwrap().replace("\"fsLayers\"", "\"fsLayers\" ");
+        assert!(matches!(parse(forged.as_bytes(), None), Err(BadManifest::Signature(_))));
+        // What claims no signature needs none.
+        assert!(parse(payload.as_bytes(), None).is_ok());
     }
 }

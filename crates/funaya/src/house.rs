@@ -7,7 +7,7 @@ use funaya_gate::{AuditLog, AuditWriter, Client, Gate, RootAccessKey, Sealer};
 use funaya_identity::Identities;
 use funaya_oci::Content;
 use funaya_ports::{Clock as _, Random, issuers::IssuerKeys};
-use funaya_registry::{Body, Parts, Registries};
+use funaya_registry::{Body, Parts, Registries, Signer};
 use funaya_remote::{FileIssuers, HttpIssuers};
 use funaya_types::{Endpoints, Registry};
 use http::{HeaderMap, StatusCode, header};
@@ -56,7 +56,9 @@ impl House {
             audit,
         });
         let gate = Arc::new(gate.ok_or(unusable)?);
-        let hall = Arc::new(Registries::new(Parts {
+        // The same at every replica, and after a restart.
+        let signer = Signer::from_seed(&funaya_gate::derive(&data.root_key, "schema 1 manifests")).ok_or(unusable)?;
+        let parts = Parts {
             meta: data.meta.clone(),
             collecting: data.collecting.clone(),
             undo: data.undo.clone(),
@@ -68,7 +70,8 @@ impl House {
             spans: settings.spans,
             quotas: settings.quotas.clone(),
             create_on_push: settings.create_on_push.clone(),
-        }));
+        };
+        let hall = Arc::new(Registries::new(parts, signer));
         let identities = Arc::new(Identities::new(funaya_identity::Parts {
             store: data.identities.clone(),
             access_keys: Sealer::new(&data.root_key, funaya_gate::ACCESS_KEYS, random.clone()).ok_or(unusable)?,

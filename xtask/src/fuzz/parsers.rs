@@ -7,7 +7,11 @@ use funaya_identity::{OidcProvider, identify};
 use funaya_policy::{
     Context, Document, Issuer, Kind, Level, Named, Policies, PolicyType, Principal, Request, decide, explain,
 };
-use funaya_rules::{lifecycle, manifest};
+use funaya_rules::{
+    convert::{self, Fate},
+    format::Format,
+    lifecycle, manifest, schema1,
+};
 use funaya_sigv4 as sigv4;
 use funaya_testkit::SeededRandom;
 use funaya_types::{AccountId, Algorithm, Digest, Host, Secret, Timestamp, Wildcard};
@@ -152,13 +156,46 @@ pub(super) fn manifest(case: &[u8]) -> Verdict {
         accepted = true;
         found.image_bytes();
         let media_type = found.media_type.as_str();
+        conversions(case, media_type)?;
         let same = manifest::parse(case, Some(media_type)).is_ok_and(|same| same.media_type == found.media_type);
         ensure(same, || format!("{media_type} found, then refused"))?;
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             round_trip::<Digest>(&manifest::digest(case, media_type, algorithm).to_string())?;
         }
     }
-    Ok(accepted)
+    // The case as the config of an image, too.
+    Ok(is_config(case)? || accepted)
+}
+
+/// What is made of a good manifest is one, too.
+fn conversions(case: &[u8], media_type: &str) -> Result<(), String> {
+    let same_family = |format: &Format| Format::of(media_type) == Some(*format);
+    for to in [Format::Schema2, Format::Oci].into_iter().filter(|to| !same_family(to)) {
+        let Ok(made) = convert::image(case, to) else { continue };
+        let good = manifest::parse(&made, Some(to.media_type())).is_ok();
+        ensure(good, || format!("{media_type} was made a bad {}", to.media_type()))?;
+    }
+    let fates =
+        convert::children(case).unwrap_or_default().into_iter().map(|child| (child.digest, Fate::Stays)).collect();
+    for to in [Format::List, Format::Index].into_iter().filter(|to| !same_family(to)) {
+        let Ok(made) = convert::index(case, to, &fates) else { continue };
+        let good = manifest::parse(&made, Some(to.media_type())).is_ok();
+        ensure(good, || format!("{media_type} was made a bad {}", to.media_type()))?;
+    }
+    schema1::source(case).ok();
+    Ok(())
+}
+
+/// Whether it makes an image of one layer a schema 1 manifest; then that one is good.
+fn is_config(case: &[u8]) -> Verdict {
+    const IMAGE: &str = r#"{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"D"},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"D"}]}"#;
+    let digest = manifest::digest(b"", "", Algorithm::Sha256).to_string();
+    let image =
+        schema1::source(IMAGE.replace("\"D\"", &format!("\"{digest}\"")).as_bytes()).map_err(|e| e.to_string())?;
+    let (Ok(name), Ok(tag)) = ("team/app".parse(), "v1".parse()) else { return Err("no name".into()) };
+    let Ok(made) = schema1::convert(&image, case, &name, &tag) else { return Ok(false) };
+    manifest::parse(&made, None).map_err(|error| format!("a bad schema 1 manifest was made: {error}"))?;
+    Ok(true)
 }
 
 /// Reads a form as each of these requests; whether one of them takes it.

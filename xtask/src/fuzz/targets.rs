@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use funaya_policy::managed;
+use funaya_rules::jws::Signer;
 use funaya_sigv4 as sigv4;
 use funaya_types::Secret;
 
@@ -62,6 +63,7 @@ fn lifecycles() -> Vec<Vec<u8>> {
 
 const MANIFEST: &str = "\
     schemaVersion mediaType artifactType config layers manifests subject fsLayers blobSum signatures protected \
+    history rootfs diff_ids empty_layer header jwk alg ES256 \
     eyJmb3JtYXRMZW5ndGgiOjEsImZvcm1hdFRhaWwiOiJmUSJ9 digest size urls platform annotations \
     application/vnd.oci.image.manifest.v1+json application/vnd.oci.image.index.v1+json \
     application/vnd.docker.distribution.manifest.v2+json application/vnd.docker.distribution.manifest.v1+prettyjws \
@@ -80,15 +82,19 @@ fn manifests() -> Vec<Vec<u8>> {
         )
     };
     let [_, _, docker, docker_list, oci, index, _] = parsers::MEDIA_TYPES;
-    let signed = r#"{"schemaVersion":1,"name":"a","fsLayers":[{"blobSum":"D"}],"signatures":[{"protected":"eyJmb3JtYXRMZW5ndGgiOjEsImZvcm1hdFRhaWwiOiJmUSJ9","signature":"x"}]}"#;
+    let payload =
+        format!("{{\n   \"schemaVersion\": 1,\n   \"name\": \"a\",\n   \"fsLayers\": [{{\"blobSum\": \"{D}\"}}]\n}}");
+    let signer = Signer::from_seed(&[7; 32]);
+    let signed = signer.and_then(|signer| signer.sign(payload.as_bytes(), parsers::NOW)).unwrap_or_default();
+    let config = r#"{"architecture":"amd64","rootfs":{"type":"layers","diff_ids":["a"]},"history":[{"created_by":"a","empty_layer":true},{"comment":"b"}]}"#;
     let all = [
         image(docker, "application/vnd.docker.image.rootfs.diff.tar.gzip"),
         image(oci, "application/vnd.oci.image.layer.v1.tar+gzip"),
         list(docker_list, docker),
         list(index, oci),
-        signed.replace("\"D\"", &format!("\"{D}\"")),
+        config.into(),
     ];
-    all.map(String::into_bytes).to_vec()
+    all.map(String::into_bytes).into_iter().chain([signed]).collect()
 }
 
 const FORM: &str = "\

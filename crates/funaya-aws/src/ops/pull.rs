@@ -5,7 +5,7 @@ use funaya_gate::{
     Permit,
     action::{BatchGetImage, GetDownloadUrlForLayer, ListImageReferrers},
 };
-use funaya_registry::Manifest;
+use funaya_registry::{Accepted, Manifest, Pulled};
 use funaya_types::{Digest, Reference};
 use funaya_wire::ecr::{
     ArtifactStatusFilter, BatchGetImageRequest, BatchGetImageResponse, GetDownloadUrlForLayerRequest,
@@ -31,9 +31,10 @@ pub(crate) async fn batch_get(door: &Door, visit: &Visit) -> Result<Bytes, Fail>
     let registry = door.registry(visit, request.registry_id.as_deref())?;
     let name = repository_name(&request.repository_name)?;
     let permit: Permit<BatchGetImage> = door.permit(visit, &registry, name).await?;
+    let accepted = Accepted::from_media_types(request.accepted_media_types.as_deref().unwrap_or_default());
     let (mut images, mut failures) = (Vec::new(), Vec::new());
     for id in &request.image_ids {
-        match get_one(door, &permit, id).await? {
+        match get_one(door, &permit, id, &accepted).await? {
             Ok(manifest) => images.push(Image {
                 registry_id: Some(registry.account.to_string()),
                 repository_name: Some(request.repository_name.clone()),
@@ -55,23 +56,30 @@ async fn get_one(
     door: &Door,
     permit: &Permit<BatchGetImage>,
     id: &ImageIdentifier,
+    accepted: &Accepted,
 ) -> Result<Result<Manifest, ImageFailure>, Fail> {
     let target = match read_id(id) {
         Ok(target) => target,
         Err(code) => return Ok(Err(failure(id, code))),
     };
-    let reference = match (&target.tag, target.digest) {
-        (Some(tag), _) => Reference::Tag(tag.clone()),
-        (None, Some(digest)) => Reference::Digest(digest),
+    // With a digest there is no conversion (MAN-13); the stored manifest tells whether both agree.
+    let all = Accepted::default();
+    let (reference, wanted) = match (&target.tag, target.digest) {
+        (Some(tag), None) => (Reference::Tag(tag.clone()), accepted),
+        (Some(tag), Some(_)) => (Reference::Tag(tag.clone()), &all),
+        (None, Some(digest)) => (Reference::Digest(digest), accepted),
         (None, None) => return Ok(Err(failure(id, ImageFailureCode::MissingDigestAndTag))),
     };
-    let found = door.hall.manifest(permit, &reference).await;
+    let found = door.hall.manifest(permit, &reference, wanted).await;
     Ok(match door.checked(permit, found).await? {
-        None => Err(failure(id, ImageFailureCode::ImageNotFound)),
-        Some(manifest) if target.digest.is_some_and(|digest| digest != manifest.digest) => {
+        Pulled::NoImage | Pulled::NotAccepted(_) => Err(failure(id, ImageFailureCode::ImageNotFound)),
+        Pulled::Image(manifest) if target.tag.is_some() && target.digest.is_some_and(|one| one != manifest.digest) => {
             Err(failure(id, ImageFailureCode::ImageTagDoesNotMatchDigest))
         }
-        Some(manifest) => Ok(manifest),
+        Pulled::Image(manifest) if !accepted.takes(manifest.media_type.as_str()) => {
+            Err(failure(id, ImageFailureCode::ImageNotFound))
+        }
+        Pulled::Image(manifest) => Ok(manifest),
     })
 }
 

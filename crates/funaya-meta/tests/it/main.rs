@@ -37,6 +37,7 @@ macro_rules! races {
 
 mod audit;
 mod collect;
+mod conversions;
 mod deletes;
 mod identity;
 mod images;

@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod conversion;
 mod damage;
 mod gc;
 mod http;
