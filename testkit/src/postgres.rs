@@ -39,6 +39,8 @@ wait $server || true
 /// A database of its own on the server of this test process.
 #[derive(Debug)]
 pub struct Database {
+    folder: String,
+    name: String,
     url: String,
 }
 
@@ -46,6 +48,11 @@ impl Database {
     /// How to connect, as `tokio-postgres` reads it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same as a URL, as the product's setting has it.
+    pub fn as_setting(&self) -> String {
+        format!("postgres://funaya@{}/{}", self.folder.replace('/', "%2F"), self.name)
     }
 }
 
@@ -63,7 +70,8 @@ pub fn start_postgres() -> Database {
         .output()
         .expect("createdb starts");
     assert!(made.status.success(), "createdb {name}: {}", String::from_utf8_lossy(&made.stderr));
-    Database { url: format!("host={} user=funaya dbname={name}", server.folder) }
+    let url = format!("host={} user=funaya dbname={name}", server.folder);
+    Database { folder: server.folder.clone(), name, url }
 }
 
 struct Server {

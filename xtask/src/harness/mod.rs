@@ -1,23 +1,32 @@
 //! Harnesses that run a real server from outside: crashes, races, mass data.
 
 mod crash;
+mod doors;
 mod model;
 mod populate;
 mod race;
+mod race_tags;
+mod soak;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{Failure, root};
 
 pub(crate) use crash::run as crash;
 pub(crate) use populate::run as populate;
-pub(crate) use race::run as race;
+pub(crate) use soak::run as soak;
 
 /// What the harnesses are told on the command line.
 pub(crate) struct Options {
     kills: u32,
     rounds: u32,
+    /// Rounds of races for a tag.
+    tags: u32,
+    /// PostgreSQL instead of SQLite.
+    postgres: bool,
     images: u32,
+    /// How long a load runs.
+    load: Duration,
     seed: u64,
     url: Option<String>,
     bin: PathBuf,
@@ -26,8 +35,17 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse(args: &[&str]) -> Result<Self, Failure> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let mut options =
-            Self { kills: 50, rounds: 200, images: 1_000, seed: 1, url: None, bin: target.join("release/funaya") };
+        let mut options = Self {
+            kills: 50,
+            rounds: 200,
+            tags: 200,
+            postgres: false,
+            images: 1_000,
+            load: Duration::from_secs(60),
+            seed: 1,
+            url: None,
+            bin: target.join("release/funaya"),
+        };
         for pair in args.chunks(2) {
             let [name, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
             let number = || value.parse::<u64>().map_err(|_| format!("{name}: {value} is not a number"));
@@ -35,7 +53,11 @@ impl Options {
             match *name {
                 "--kills" => options.kills = small()?,
                 "--rounds" => options.rounds = small()?,
+                "--tags" => options.tags = small()?,
+                "--database" => options.postgres = database_is_postgres(value)?,
                 "--images" => options.images = small()?,
+                "--minutes" => options.load = Duration::from_secs(60 * u64::from(small()?)),
+                "--seconds" => options.load = Duration::from_secs(number()?),
                 "--seed" => options.seed = number()?,
                 "--url" => options.url = Some((*value).into()),
                 "--bin" => options.bin = PathBuf::from(value),
@@ -44,4 +66,20 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+fn database_is_postgres(name: &str) -> Result<bool, Failure> {
+    match name {
+        "sqlite" => Ok(false),
+        "postgres" => Ok(true),
+        _ => Err(format!("--database: {name} is neither sqlite nor postgres")),
+    }
+}
+
+/// Both kinds of races.
+pub(crate) fn race(options: &Options) -> Result<(), Failure> {
+    if options.rounds > 0 {
+        race::run(options)?;
+    }
+    if options.tags > 0 { race_tags::run(options) } else { Ok(()) }
 }
