@@ -1,19 +1,24 @@
 //! Harnesses that run a real server from outside: crashes, races, mass data.
 
+mod bulk;
+mod collect;
 mod crash;
 mod doors;
 mod model;
 mod populate;
 mod race;
 mod race_tags;
+mod scale;
 mod soak;
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::{Failure, root};
 
+pub(crate) use collect::run as collect;
 pub(crate) use crash::run as crash;
 pub(crate) use populate::run as populate;
+pub(crate) use scale::run as scale;
 pub(crate) use soak::run as soak;
 
 /// What the harnesses are told on the command line.
@@ -25,10 +30,13 @@ pub(crate) struct Options {
     /// PostgreSQL instead of SQLite.
     postgres: bool,
     images: u32,
+    repositories: u32,
+    objects: u32,
     /// How long a load runs.
     load: Duration,
     seed: u64,
     url: Option<String>,
+    data: Option<PathBuf>,
     bin: PathBuf,
 }
 
@@ -41,9 +49,12 @@ impl Options {
             tags: 200,
             postgres: false,
             images: 1_000,
+            repositories: 0,
+            objects: 100_000,
             load: Duration::from_secs(60),
             seed: 1,
             url: None,
+            data: None,
             bin: target.join("release/funaya"),
         };
         for pair in args.chunks(2) {
@@ -59,6 +70,9 @@ impl Options {
                 "--minutes" => options.load = Duration::from_secs(60 * u64::from(small()?)),
                 "--seconds" => options.load = Duration::from_secs(number()?),
                 "--seed" => options.seed = number()?,
+                "--repositories" => options.repositories = small()?,
+                "--objects" => options.objects = small()?,
+                "--data" => options.data = Some(PathBuf::from(value)),
                 "--url" => options.url = Some((*value).into()),
                 "--bin" => options.bin = PathBuf::from(value),
                 _ => return Err(format!("{name} is not an option here")),
