@@ -122,8 +122,8 @@ impl Reader<'_> {
         if what["image"].is_string() {
             self.note("images", since.map(|deleted| at - deleted - self.undo));
         } else if what["repository"].is_boolean() {
-            // It goes after its layers, whose grace it waits for.
-            self.note("repositories", since.map(|deleted| at - deleted - self.undo - self.grace));
+            // The round that finds its time come may find layers still: then it waits for a grace more.
+            self.note("repositories", since.map(|deleted| at - deleted - self.undo - self.soon - self.grace));
         } else if let Some(digest) = text("layer") {
             self.unlinked.insert(digest, at);
             self.note("layers", since.map(|kept| at - kept));
