@@ -20,7 +20,7 @@ help:
 	@echo 'make test-unit         format, lints, Rust tests, generated code'
 	@echo 'make test-clients      real clients: AWS CLI, SDKs, Docker, podman, skopeo, crane, oras, helm'
 	@echo 'make test-conformance  the OCI conformance suite'
-	@echo 'make test-crash        kills under load (KILLS=50), racing writers (ROUNDS=200)'
+	@echo 'make test-crash        kills under load (KILLS=50), racing writers (ROUNDS=200), everything at once (SOAK=20)'
 	@echo 'make bench             Funaya beside other servers (ARGS=--quick for a short look)'
 
 # One thing after the other: the tests want the cores for themselves.
@@ -45,6 +45,7 @@ run: build
 
 KILLS ?= 50
 ROUNDS ?= 200
+SOAK ?= 20
 
 .PHONY: test
 test:
@@ -78,8 +79,10 @@ test-conformance: tools program
 
 .PHONY: test-crash
 test-crash: program
+	@$(STAGE) 'model' cargo xtask model
 	@$(STAGE) 'crashes' cargo xtask crash --kills $(KILLS) --bin '$(FUNAYA_BIN)'
-	@$(STAGE) 'races' cargo xtask race --rounds $(ROUNDS) --bin '$(FUNAYA_BIN)'
+	@$(STAGE) 'races' cargo xtask race --rounds $(ROUNDS) --tags $(ROUNDS) --bin '$(FUNAYA_BIN)'
+	@$(STAGE) 'soak' cargo xtask soak --seconds $(SOAK) --bin '$(FUNAYA_BIN)'
 
 # --- bench
 

@@ -114,9 +114,14 @@ impl Drop for Scratch {
     }
 }
 
-/// Runs an operator command on the folder; its output if it ended well.
+/// Runs an operator command (words with spaces between) on the folder; its output if it ended well.
 pub fn operator(bin: &Path, data: &Path, command: &str) -> Result<String, Failure> {
-    let out = Command::new(bin).args([command, "--data"]).arg(data).output().map_err(|error| error.to_string())?;
+    let out = Command::new(bin)
+        .args(command.split(' '))
+        .arg("--data")
+        .arg(data)
+        .output()
+        .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     if out.status.success() { Ok(text) } else { Err(format!("funaya {command} failed:\n{text}")) }
 }

@@ -3,6 +3,7 @@
 mod codegen;
 mod fuzz;
 mod harness;
+mod model;
 mod tidy;
 
 use std::{
@@ -19,11 +20,20 @@ usage: cargo xtask <task>
   codegen [--check] [--botocore DIR]   write crates/funaya-wire from the service models, or only compare
   tidy                                 check the house rules
   crash --kills N [--seed S]           kill a server under writers, and check every acknowledged write
-  race --rounds N [--seed S]           let writers race for one upload session
+  race --rounds N --tags N [--seed S] [--database sqlite|postgres]
+                                       let writers race for one upload session, then for tags that never move
+  soak --minutes N | --seconds N [--seed S]
+                                       do everything at once for a long time, with the collector on
+  model [--ticks N] [--uploads N] [--rules plain|undo|index]
+                                       explore every state of the collector's rules, and miss each guard
   populate --url URL --images N        fill a repository of a running server, for measurements
+  populate --data DIR --repositories R --images N
+                                       fill the folder of a stopped server in bulk
+  scale --data DIR                     measure lists and a restore on such a folder
+  collect --objects N                  measure the collector, and what pushes feel of it
   fuzz [--target NAME] [--seconds N] [--seed S]
                                        give mangled input to every parser that strangers reach
-The three before it take the server's program from --bin FILE (default: target/release/funaya).";
+Those that start a server take the server's program from --bin FILE (default: target/release/funaya).";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -43,6 +53,10 @@ fn run(args: &[&str]) -> Result<(), Failure> {
         ["tidy"] => tidy::run(&root()),
         ["crash", options @ ..] => harness::crash(&harness::Options::parse(options)?),
         ["race", options @ ..] => harness::race(&harness::Options::parse(options)?),
+        ["scale", options @ ..] => harness::scale(&harness::Options::parse(options)?),
+        ["collect", options @ ..] => harness::collect(&harness::Options::parse(options)?),
+        ["model", options @ ..] => model::run(options),
+        ["soak", options @ ..] => harness::soak(&harness::Options::parse(options)?),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["populate", options @ ..] => harness::populate(&harness::Options::parse(options)?),
         _ => Err(USAGE.into()),

@@ -216,27 +216,48 @@ fn time(micros: i64) -> String {
     Timestamp::from_micros(micros).iso8601()
 }
 
+/// Images of a deleted repository that one transaction purges: whoever writes waits for it.
+const PURGED_TOGETHER: u32 = 50;
+
 /// What one transaction removed, by registry.
 #[derive(Default)]
-struct Removed(BTreeMap<i64, Vec<Value>>);
+struct Removed {
+    by_registry: BTreeMap<i64, Vec<Value>>,
+    /// Names of repositories; deleted ones keep theirs here.
+    names: BTreeMap<(i64, i64), Option<String>>,
+}
 
 impl Removed {
     fn add(&mut self, rid: i64, what: Value) {
-        self.0.entry(rid).or_default().push(what);
+        self.by_registry.entry(rid).or_default().push(what);
     }
 
     async fn in_repository(&mut self, tx: &mut Tx, rid: i64, repo_id: i64, mut what: Value) -> Result<()> {
-        if let Some(row) = tx.one(&sql::REPO_NAME, &[rid.into(), repo_id.into()]).await? {
-            let deleted = row.text(1)?;
-            what["repositoryName"] = json!(if deleted.is_empty() { row.text(0)? } else { deleted });
+        if let Some(name) = self.name(tx, rid, repo_id).await? {
+            what["repositoryName"] = json!(name);
         }
         self.add(rid, what);
         Ok(())
     }
 
+    async fn name(&mut self, tx: &mut Tx, rid: i64, repo_id: i64) -> Result<Option<&String>> {
+        use std::collections::btree_map::Entry::{Occupied, Vacant};
+        let name = match self.names.entry((rid, repo_id)) {
+            Occupied(known) => known.into_mut(),
+            Vacant(place) => place.insert(match tx.one(&sql::REPO_NAME, &[rid.into(), repo_id.into()]).await? {
+                Some(row) => Some(row.text(1)?)
+                    .filter(|deleted| !deleted.is_empty())
+                    .map_or_else(|| row.text(0), Ok)
+                    .map(Some)?,
+                None => None,
+            }),
+        };
+        Ok(name.as_ref())
+    }
+
     /// One record a registry. Its id is made of what was removed, so a repeated transaction repeats it.
     async fn record(self, tx: &mut Tx, now: Timestamp) -> Result<()> {
-        for (rid, removed) in self.0 {
+        for (rid, removed) in self.by_registry {
             let Some(row) = tx.one(&sql::REGISTRY, &[rid.into()]).await? else { continue };
             let registry = Registry { account: row.parsed(0)?, region: row.parsed(1)? };
             let mut hasher = std::hash::DefaultHasher::new();
@@ -275,7 +296,7 @@ async fn purge_repository(
         tx.exec(&sql::DROP_TOMBSTONE, &tombstone).await?;
         return Ok(Purged::All);
     }
-    let images = tx.all(&sql::REPO_IMAGES, &[key[0], key[1], i64::from(round.limit).into()]).await?;
+    let images = tx.all(&sql::REPO_IMAGES, &[key[0], key[1], i64::from(PURGED_TOGETHER).into()]).await?;
     for row in &images {
         tx.exec(&sql::LOCK_IMAGE, &[key[0], key[1], row.int(0)?.into()]).await?;
         // Nobody can refer to the layers any more: no new promise for them.

@@ -391,6 +391,10 @@ mod tests {
                 scan || sort
             };
             faults.extend(plan.iter().filter(bad).map(|step| format!("{module}: {step}: {text}")));
+            // By the primary key it would read all images of the repository, and no plan says so.
+            if text.contains("subject = ?3") && !plan.iter().any(|step| step.contains("manifests_by_subject")) {
+                faults.push(format!("{module}: without the index of subjects: {text}"));
+            }
         }
         assert!(faults.is_empty(), "{}", faults.join("\n"));
     }

@@ -56,10 +56,11 @@ pub(crate) mod sql {
         TAG_NAMES = "SELECT tag FROM tags WHERE rid = $1 AND repo_id = $2 AND tag > $3 ORDER BY tag LIMIT $4";
         REFERRERS = "SELECT m.man_id, m.digest, m.media_type, m.artifact_type, m.subject, m.manifest_bytes,
                 m.image_bytes, m.pushed_at, m.pulled_at, b.body
-            FROM manifests m
+            FROM manifests s
+            JOIN manifests m ON m.rid = s.rid AND m.repo_id = s.repo_id AND m.man_id = s.man_id
             JOIN manifest_bodies b ON b.rid = m.rid AND b.repo_id = m.repo_id AND b.man_id = m.man_id
-            WHERE m.rid = $1 AND m.repo_id = $2 AND m.subject = $3 AND m.man_id > $4 AND m.deleted_at = 0
-            ORDER BY m.man_id LIMIT $5";
+            WHERE s.rid = $1 AND s.repo_id = $2 AND s.subject = $3 AND s.man_id > $4 AND m.deleted_at = 0
+            ORDER BY s.man_id LIMIT $5";
         ANY_BY_DIGEST = "SELECT man_id, deleted_at FROM manifests WHERE rid = $1 AND repo_id = $2 AND digest = $3";
         COUNT_UP = "UPDATE repositories SET image_count = image_count + 1, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = 0 AND image_count < $3";

@@ -3,7 +3,11 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     task::{Context, Poll, Waker},
     thread::JoinHandle,
 };
@@ -25,6 +29,8 @@ pub(crate) struct Lite {
     readers: Mutex<Vec<Connection>>,
     /// `None` only while this is dropped.
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    /// Transactions given to the writer so far.
+    given: AtomicU64,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -88,7 +94,13 @@ impl Lite {
             .name("meta-writer".into())
             .spawn(move || write_loop(writer, &queue))
             .map_err(StoreError::from)?;
-        Ok(Self { path: path.into(), readers: Mutex::new(Vec::new()), jobs: Some(jobs), writer: Some(thread) })
+        Ok(Self {
+            path: path.into(),
+            readers: Mutex::new(Vec::new()),
+            jobs: Some(jobs),
+            given: AtomicU64::new(0),
+            writer: Some(thread),
+        })
     }
 
     pub(crate) async fn write<C, T>(
@@ -103,8 +115,14 @@ impl Lite {
         let (reply, answer) = oneshot::channel();
         let stopped = || StoreError::failed("the metadata writer has stopped");
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        self.given.fetch_add(1, Ordering::Relaxed);
         jobs.send(Box::new(Work { command, work, outcome: None, reply })).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// Transactions given to the writer so far.
+    pub(crate) fn given(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
     }
 
     /// Runs a read inline: point reads take microseconds.

@@ -5,8 +5,9 @@ use std::{
     path::Path,
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use funaya_ports::{
@@ -42,6 +43,10 @@ pub(crate) type Work<C, T> = for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, Result<T>>
 
 /// What the collector does in one transaction on SQLite: each costs a sync of the disk.
 const COLLECTED_TOGETHER: usize = 64;
+/// The same while others write: they wait as long as it takes.
+const COLLECTED_BESIDE: usize = 16;
+/// How long the collector then leaves the writer to them.
+const MAKES_WAY: Duration = Duration::from_millis(3);
 
 enum Engine {
     Lite(Lite),
@@ -55,6 +60,8 @@ pub struct SqlStore {
     registries: RwLock<HashMap<Registry, i64>>,
     /// The newest epoch of access that is known here.
     pub(crate) epoch: AtomicI64,
+    /// Transactions that SQLite's writer had been given when the collector looked last.
+    given: AtomicU64,
 }
 
 impl SqlStore {
@@ -71,7 +78,7 @@ impl SqlStore {
     }
 
     fn over(engine: Engine) -> Self {
-        Self { engine, registries: RwLock::default(), epoch: AtomicI64::new(0) }
+        Self { engine, registries: RwLock::default(), epoch: AtomicI64::new(0), given: AtomicU64::new(0) }
     }
 
     pub(crate) async fn write<C, T>(&self, command: C, work: Work<C, T>) -> Result<T>
@@ -132,7 +139,10 @@ impl SqlStore {
             Engine::Pg(_) => 1,
         };
         let (mut total, mut failure) = (Collected { more, ..Collected::default() }, None);
-        for batch in due.chunks(together) {
+        let (mut rest, mut together) = (due.as_slice(), together);
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(together.min(rest.len()));
+            rest = later;
             match self.write((round, batch.to_vec()), |command, tx| Box::pin(collect::work(tx, command))).await {
                 Ok(done) => {
                     total.tombstones += done.tombstones;
@@ -143,8 +153,21 @@ impl SqlStore {
                 }
                 Err(error) => failure = Some(error),
             }
+            if let Engine::Lite(lite) = &self.engine {
+                together = if self.made_way(lite).await { COLLECTED_BESIDE } else { COLLECTED_TOGETHER };
+            }
         }
         failure.map_or(Ok(total), Err)
+    }
+
+    /// After a transaction of the collector: leaves the one writer to others for a moment if there are any.
+    async fn made_way(&self, lite: &Lite) -> bool {
+        let given = lite.given();
+        let busy = given.saturating_sub(self.given.swap(given, Ordering::Relaxed)) > 1;
+        if busy {
+            tokio::time::sleep(MAKES_WAY).await;
+        }
+        busy
     }
 
     async fn layer_at(&self, registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<layers::At> {
@@ -589,7 +612,13 @@ impl MetaStore for SqlStore {
     }
 
     fn forget_trash(&self, keys: Vec<StorageKey>) -> Fut<'_, Result<()>> {
-        Box::pin(self.write(keys, |keys, tx| Box::pin(collect::forget_trash(tx, keys))))
+        Box::pin(async move {
+            self.write(keys, |keys, tx| Box::pin(collect::forget_trash(tx, keys))).await?;
+            if let Engine::Lite(lite) = &self.engine {
+                self.made_way(lite).await;
+            }
+            Ok(())
+        })
     }
 
     fn all_blobs(&self, after: (i64, i64), limit: u32) -> Fut<'_, Result<Vec<((i64, i64), StoredBlob)>>> {

@@ -89,6 +89,9 @@ pub trait BlobStore: Send + Sync {
     /// Deletes an object; one that is missing already is fine.
     fn delete<'a>(&'a self, key: &'a StorageKey) -> Fut<'a, Result<(), StoreError>>;
 
+    /// Deletes many; those that are missing already are fine.
+    fn delete_all<'a>(&'a self, keys: &'a [StorageKey]) -> Fut<'a, Result<(), StoreError>>;
+
     /// All objects of a shard.
     fn list<'a>(&'a self, shard: &'a str) -> Fut<'a, Result<Vec<StorageKey>, StoreError>>;
 

@@ -48,6 +48,8 @@ pub const AT_ONCE: fn(usize) -> Fut<'static, ()> = |_| Box::pin(std::future::rea
 
 /// Rows looked at by one transaction: short ones, so that pushes don't wait.
 const ROUND: u32 = 200;
+/// Objects deleted between two looks at who else is at work.
+const DELETED_TOGETHER: u32 = 50;
 
 impl Registries {
     /// Collects until nothing is due.
@@ -64,14 +66,12 @@ impl Registries {
             }
         }
         loop {
-            let due = self.parts.meta.due_trash(now, ROUND).await.map_err(only_store)?;
+            let due = self.parts.meta.due_trash(now, DELETED_TOGETHER).await.map_err(only_store)?;
             let count = due.len();
-            for key in &due {
-                self.parts.blobs.delete(key).await?;
-            }
+            self.parts.blobs.delete_all(&due).await?;
             self.parts.meta.forget_trash(due).await.map_err(only_store)?;
             tidied.objects += count as u64;
-            if count < ROUND as usize {
+            if count < DELETED_TOGETHER as usize {
                 return Ok(tidied);
             }
         }

@@ -1,4 +1,5 @@
-//! Mass data: a repository with many images of one small layer, each with a tag.
+//! Mass data: repositories with many images of one small layer, each with a tag. Through the
+//! API of a running server, or in bulk into the folder of a stopped one.
 
 use std::thread;
 
@@ -8,16 +9,22 @@ use serde_json::json;
 use super::{
     Options,
     model::{Layer, manifest},
+    scale,
 };
 use crate::Failure;
 
 const THREADS: u32 = 8;
 /// Images of one repository (QUOTA-02); more go to further repositories.
 const IMAGES_MAX: u32 = 10_000;
+/// Images of the repositories that a bulk fill makes first, to compare sizes.
+pub(crate) const SIZES: [u64; 4] = [100, 1_000, 10_000, 100_000];
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    if let Some(data) = &options.data {
+        return scale::fill(options, data);
+    }
     let gone = |Gone| "the server went away".to_owned();
-    let url = options.url.as_deref().ok_or("--url is missing")?;
+    let url = options.url.as_deref().ok_or("--url or --data is missing")?;
     let client = Client::new(url).map_err(gone)?;
     for index in 0..options.images.div_ceil(IMAGES_MAX) {
         let name = format!("populate/r{index}");

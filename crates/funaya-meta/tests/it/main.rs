@@ -43,7 +43,6 @@ mod identity;
 mod images;
 mod layers;
 mod lifecycle;
-mod model;
 mod paging;
 mod races;
 mod repositories;
