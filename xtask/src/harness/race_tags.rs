@@ -4,7 +4,7 @@
 
 use std::{sync::Barrier, thread};
 
-use funaya_testkit::{Client, Database, Dice, Gone, Scratch, Server, digest, operator, start_postgres};
+use funaya_testkit::{Client, Dice, Gone, Scratch, Server, digest, operator, start_postgres};
 use serde_json::json;
 
 use super::{
