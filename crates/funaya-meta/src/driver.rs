@@ -3,11 +3,12 @@
 //! Transaction logic is one async function for both. On SQLite it never waits,
 //! so the writer thread polls it once; on PostgreSQL it awaits the server.
 
-use std::sync::OnceLock;
+use std::{pin::pin, sync::OnceLock};
 
 use bytes::BytesMut;
 use deadpool_postgres::Object;
 use funaya_ports::{StoreError, meta};
+use futures_util::StreamExt as _;
 use rusqlite::{Connection, types::ToSqlOutput};
 use tokio_postgres::types::{IsNull, ToSql, Type};
 
@@ -246,25 +247,42 @@ impl Tx {
 
     /// All rows of a query.
     pub(crate) async fn all(&mut self, statement: &Statement, args: &[Val<'_>]) -> meta::Result<Vec<Row>> {
+        let mut out = Vec::new();
+        self.each(statement, args, |row| {
+            out.push(row);
+            Ok(())
+        })
+        .await?;
+        Ok(out)
+    }
+
+    /// Looks at each row of a query in turn; holds no other.
+    pub(crate) async fn each(
+        &mut self,
+        statement: &Statement,
+        args: &[Val<'_>],
+        mut look: impl FnMut(Row) -> meta::Result<()>,
+    ) -> meta::Result<()> {
         match self {
             Self::Lite(connection) => {
                 let mut prepared = connection.prepare_cached(statement.sqlite()).map_err(lite_error)?;
                 bind(&mut prepared, args)?;
                 let columns = prepared.column_count();
                 let mut rows = prepared.raw_query();
-                let mut out = Vec::new();
                 while let Some(row) = rows.next().map_err(lite_error)? {
                     let values = (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>();
-                    out.push(Row::Lite(values.map_err(lite_error)?));
+                    look(Row::Lite(values.map_err(lite_error)?))?;
                 }
-                Ok(out)
+                Ok(())
             }
             Self::Pg(lease) => {
                 let client = lease.client()?;
                 let prepared = client.prepare_cached(statement.postgres()).await.map_err(pg_error)?;
-                let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as &(dyn ToSql + Sync)).collect();
-                let rows = client.query(&prepared, &args).await.map_err(pg_error)?;
-                Ok(rows.into_iter().map(Row::Pg).collect())
+                let mut rows = pin!(client.query_raw(&prepared, args.iter()).await.map_err(pg_error)?);
+                while let Some(row) = rows.next().await {
+                    look(Row::Pg(row.map_err(pg_error)?))?;
+                }
+                Ok(())
             }
         }
     }

@@ -224,33 +224,44 @@ pub(crate) async fn candidates(tx: &mut Tx, place: &Place) -> Result<Vec<Candida
     let at = repository(tx, place).await?;
     let mut places = HashMap::new();
     let mut all = Vec::new();
-    for row in tx.all(&sql::IMAGES, &at).await? {
-        let row_id = row.int(0)?;
-        places.insert(row_id, all.len());
+    tx.each(&sql::IMAGES, &at, |row| {
+        places.insert(row.int(0)?, all.len());
         all.push(Candidate {
-            row_id,
+            row_id: row.int(0)?,
             pushed_at: Timestamp::from_micros(row.int(1)?),
             pulled_at: time(&row, 2)?,
             tags: Vec::new(),
             in_index: false,
             subject: None,
         });
-    }
-    for row in tx.all(&sql::TAGS, &at).await? {
-        if let Some(place) = places.get(&row.int(0)?) {
-            all[*place].tags.push(row.text(1)?);
+        Ok(())
+    })
+    .await?;
+    tx.each(&sql::TAGS, &at, |row| {
+        let Some(place) = places.get(&row.int(0)?) else { return Ok(()) };
+        let tags: &mut Vec<String> = &mut all[*place].tags;
+        if tags.is_empty() {
+            // Most images have one.
+            tags.reserve_exact(1);
         }
-    }
-    for row in tx.all(&sql::CHILDREN, &at).await? {
+        tags.push(row.text(1)?);
+        Ok(())
+    })
+    .await?;
+    tx.each(&sql::CHILDREN, &at, |row| {
         if let Some(place) = places.get(&row.int(0)?) {
             all[*place].in_index = true;
         }
-    }
-    for row in tx.all(&sql::SUBJECTS, &at).await? {
+        Ok(())
+    })
+    .await?;
+    tx.each(&sql::SUBJECTS, &at, |row| {
         if let Some(place) = places.get(&row.int(0)?) {
             all[*place].subject = Some(row.int(1)?);
         }
-    }
+        Ok(())
+    })
+    .await?;
     Ok(all)
 }
 
