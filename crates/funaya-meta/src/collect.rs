@@ -46,6 +46,9 @@ pub(crate) mod sql {
         REPO_LINK = "SELECT blob_id FROM repo_blobs WHERE rid = $1 AND repo_id = $2 LIMIT 1";
         POSTPONE = "UPDATE tombstones SET purge_at = $5
             WHERE rid = $1 AND repo_id = $2 AND man_id = $3 AND deleted_at = $4";
+        INDEX_UNTIL = "SELECT max(t.purge_at) FROM manifest_children c
+            JOIN tombstones t ON t.rid = c.rid AND t.repo_id = c.repo_id AND t.man_id = c.parent_id
+            WHERE c.rid = $1 AND c.repo_id = $2 AND c.child_id = $3";
         LOCK_IMAGE = "UPDATE manifests SET ver = ver + 1 WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         DROP_ALL_TAGS = "DELETE FROM tags WHERE rid = $1 AND repo_id = $2";
         DROP_RESOURCE_TAGS = "DELETE FROM resource_tags WHERE rid = $1 AND repo_id = $2";
@@ -149,6 +152,10 @@ async fn work_on(tx: &mut Tx, round: &Round, batch: &[Due], removed: &mut Remove
             }
             Due::Tombstone { rid, repo_id, man_id, deleted_at } => {
                 let key = [(*rid).into(), (*repo_id).into(), (*man_id).into(), (*deleted_at).into()];
+                if let Some(until) = index_until(tx, round, &key).await? {
+                    tx.exec(&sql::POSTPONE, &[key[0], key[1], key[2], key[3], until.into()]).await?;
+                    continue;
+                }
                 // Pushed again meanwhile: the row lives, only the tombstone goes.
                 if tx.exec(&sql::STILL_DELETED, &key).await? > 0 {
                     let keep_until = round.now.plus(round.spans.grace);
@@ -176,6 +183,14 @@ async fn work_on(tx: &mut Tx, round: &Round, batch: &[Due], removed: &mut Remove
         }
     }
     Ok(done)
+}
+
+/// Until when an index can be restored that names this image: so long it is kept. An image is deleted after its
+/// indexes, but the undo window may have been set shorter meanwhile.
+async fn index_until(tx: &mut Tx, round: &Round, key: &[Val<'_>; 4]) -> Result<Option<i64>> {
+    let row = tx.one(&sql::INDEX_UNTIL, &key[..3]).await?;
+    let until = row.map(|row| row.opt_int(0)).transpose()?.flatten();
+    Ok(until.filter(|until| *until > round.now.micros()))
 }
 
 /// Links are touched before the edges go, so that the promise given for them holds (I4).

@@ -12,6 +12,7 @@ contract!(
     an_image_comes_back_with_its_tags,
     tags_that_were_taken_are_left_alone,
     an_index_comes_back_with_its_manifests,
+    a_shorter_window_takes_nothing_from_an_index,
     only_what_is_deleted_comes_back,
     the_quota_holds_for_what_comes_back,
     nothing_comes_back_after_its_window,
@@ -93,6 +94,31 @@ async fn an_index_comes_back_with_its_manifests(world: World) {
     let restored = restore(&world, "app", index).await.unwrap();
     assert_eq!((names(&restored.tags), restored.children), ("multi".into(), 1));
     assert_eq!(world.all_images("app").await.len(), 2);
+    world.check().await;
+}
+
+/// The index was deleted when the window was a week: its images wait for it.
+async fn a_shorter_window_takes_nothing_from_an_index(mut world: World) {
+    world.create("app").await;
+    let child = world.push("app", 1, &[]).await;
+    let index = digest(9);
+    let mut put = world.image("app", index, &[], &["multi"]);
+    put.children = vec![child];
+    world.store.put_image(put).await.unwrap();
+    world.delete("app", index).await.unwrap();
+    world.spans.undo = SECOND;
+    world.clock.advance(SECOND);
+    world.delete("app", child).await.unwrap();
+    world.clock.advance(HOUR);
+    assert_eq!(world.collect().await.tombstones, 0);
+    assert_eq!(restore(&world, "app", index).await.unwrap().children, 1);
+    assert_eq!(world.all_images("app").await.len(), 2);
+    world.delete("app", index).await.unwrap();
+    world.delete("app", child).await.unwrap();
+    world.clock.advance(world.spans.undo * 2);
+    world.collect_all().await;
+    refused(restore(&world, "app", child).await, Refusal::NotDeleted);
+    assert_eq!(deleted(&world).await, []);
     world.check().await;
 }
 
