@@ -541,15 +541,11 @@ impl Gate {
 
     fn throttle(&self, call: &Call, registry: &Registry, operation: Operation) -> Result<(), Denied> {
         let account = call.caller.account;
-        let rate = self.rate(&account, operation);
-        let now = self.now();
+        let full =
+            || Meter { bucket: Bucket::full(self.rate(&account, operation), self.now()), calls: 0, throttled: 0 };
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        let meter = meters.entry((account, registry.region.clone(), operation)).or_insert_with(|| Meter {
-            bucket: Bucket::full(rate, now),
-            calls: 0,
-            throttled: 0,
-        });
-        if self.settings.throttled && !meter.bucket.take(rate, now) {
+        let meter = meters.entry((account, registry.region.clone(), operation)).or_insert_with(full);
+        if self.settings.throttled && !meter.bucket.take(self.rate(&account, operation), self.now()) {
             meter.throttled += 1;
             return Err(Denied::Throttled);
         }

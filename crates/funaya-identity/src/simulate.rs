@@ -344,23 +344,20 @@ impl World {
             action: action.to_owned(),
             resource: resource.to_owned(),
             outcome: explained.outcome,
-            matched: explained.deciding.iter().map(|statement| self.matched(statement)).collect(),
+            matched: explained.deciding.iter().filter_map(|statement| self.matched(statement)).collect(),
             missing: explained.missing_context_keys,
             within_boundary: boundary.map(|boundary| alone(&[boundary])),
             within_organization: (!lists.is_empty()).then(|| lists.iter().all(|level| alone(level))),
         }
     }
 
-    fn matched(&self, statement: &StatementRef) -> Matched {
-        let name = statement.policy.as_str();
+    /// `None` for one of the organization: who simulates need not be allowed to read its policies.
+    fn matched(&self, statement: &StatementRef) -> Option<Matched> {
         let is_ours = statement.policy_type != PolicyType::ServiceControl;
-        let policy = name.parse().ok().filter(|_| is_ours).and_then(|number: usize| self.policies.get(number));
-        match policy {
-            Some(Compiled { source, .. }) => {
-                Matched { policy: source.name.clone(), kind: source.kind, span: locate(&source.text, statement.index) }
-            }
-            None => Matched { policy: name.to_owned(), kind: SourceKind::None, span: None },
-        }
+        let number = statement.policy.as_str().parse::<usize>().ok().filter(|_| is_ours)?;
+        let source = &self.policies.get(number)?.source;
+        let span = locate(&source.text, statement.index);
+        Some(Matched { policy: source.name.clone(), kind: source.kind, span })
     }
 }
 
@@ -509,7 +506,7 @@ mod tests {
         assert_eq!((page.items[0].outcome, page.items[0].within_organization), (Outcome::Allowed, Some(true)));
         let denied = Outcome::ExplicitDeny { by: PolicyType::ServiceControl };
         assert_eq!((page.items[1].outcome, page.items[1].within_organization), (denied, Some(false)));
-        assert_eq!(page.items[1].matched[0].policy, "p-1");
+        assert_eq!(page.items[1].matched, []);
         let policies = vec![push(SourceKind::User, "ecr:Get*"), push(SourceKind::Group, "ecr:PutImage")];
         let page = world(Found { policies, ..Found::default() }).page(&simulation, &at);
         assert_eq!(page.items[1].within_organization, None);

@@ -97,13 +97,21 @@ impl Registries {
             let page = self.parts.meta.all_blobs(after, ROUND).await.map_err(only_store)?;
             let Some((last, _)) = page.last() else { return Ok(read) };
             after = *last;
-            for (_, blob) in &page {
+            for (place, blob) in &page {
                 read += 1;
-                if let Some(fault) = self.scrub_one(blob, pace).await? {
+                if let Some(fault) = self.scrub_one(blob, pace).await?
+                    && self.is_stored(*place).await?
+                {
                     found(fault);
                 }
             }
         }
+    }
+
+    /// Whether a blob is still wanted: a slow scrub may come to one that was collected meanwhile.
+    async fn is_stored(&self, (rid, blob_id): (i64, i64)) -> Result<bool, Error> {
+        let page = self.parts.meta.all_blobs((rid, blob_id - 1), 1).await.map_err(only_store)?;
+        Ok(page.first().is_some_and(|(place, _)| *place == (rid, blob_id)))
     }
 
     /// A blob's segments prove themselves; its key proves digest and size. So
