@@ -33,7 +33,7 @@ pub(crate) mod sql {
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = $3";
         IMAGE_BLOBS = "SELECT l.digest FROM manifest_blobs e
             JOIN repo_blobs l ON l.rid = e.rid AND l.repo_id = e.repo_id AND l.blob_id = e.blob_id
-            WHERE e.rid = $1 AND e.repo_id = $2 AND e.man_id = $3 ORDER BY l.digest";
+            WHERE e.rid = $1 AND e.repo_id = $2 AND e.man_id = $3";
         DROP_EDGES = "DELETE FROM manifest_blobs WHERE rid = $1 AND repo_id = $2 AND man_id = $3";
         DROP_CHILDREN = "DELETE FROM manifest_children WHERE rid = $1 AND repo_id = $2 AND parent_id = $3";
         DROP_PARENTS = "DELETE FROM manifest_children WHERE rid = $1 AND repo_id = $2 AND child_id = $3";
@@ -102,6 +102,47 @@ pub(crate) enum Due {
     Upload { rid: i64, id: String, version: i64, key: String },
 }
 
+impl Due {
+    /// About how long it takes: a link is the shortest.
+    fn weight(&self) -> u32 {
+        match self {
+            Self::Tombstone { man_id: 0, .. } => u32::MAX,
+            Self::Tombstone { .. } => IMAGE,
+            Self::Link { .. } => 1,
+            Self::Blob { .. } | Self::Upload { .. } => 3,
+        }
+    }
+}
+
+/// The weight of an image.
+const IMAGE: u32 = 8;
+/// Images of a deleted repository that PostgreSQL purges in one transaction: nobody else wants their rows.
+const IMAGES_ALONE: i64 = 50;
+
+/// What one transaction works on.
+pub(crate) struct Slice {
+    pub(crate) round: Round,
+    pub(crate) due: Vec<Due>,
+    /// Its images at most, if it is a deleted repository.
+    images: i64,
+}
+
+impl Slice {
+    /// The first of what is due: as much as has this weight, one at least; and the rest.
+    pub(crate) fn cut(round: Round, due: &[Due], weight: u32) -> (Self, &[Due]) {
+        let mut left = weight;
+        let fits = |due: &&Due| left.checked_sub(due.weight()).map(|less| left = less).is_some();
+        let (first, rest) = due.split_at(due.iter().take_while(fits).count().max(1).min(due.len()));
+        (Self { round, due: first.to_vec(), images: i64::from((weight / IMAGE).max(1)) }, rest)
+    }
+
+    /// The first of what is due, and the rest.
+    pub(crate) fn one(round: Round, due: &[Due]) -> (Self, &[Due]) {
+        let (first, rest) = due.split_at(due.len().min(1));
+        (Self { round, due: first.to_vec(), images: IMAGES_ALONE }, rest)
+    }
+}
+
 type ReadDue = fn(&Row) -> Result<Due>;
 
 /// Everything that is due, at most `limit` of each kind; `true`: there may be more.
@@ -132,19 +173,19 @@ pub(crate) async fn due(tx: &mut Tx, round: &Round) -> Result<(Vec<Due>, bool)> 
 }
 
 /// Works on some of what is due, in one transaction. Each removal leaves a record that says why.
-pub(crate) async fn work(tx: &mut Tx, (round, batch): &(Round, Vec<Due>)) -> Result<Collected> {
+pub(crate) async fn work(tx: &mut Tx, slice: &Slice) -> Result<Collected> {
     let mut removed = Removed::default();
-    let done = work_on(tx, round, batch, &mut removed).await?;
-    removed.record(tx, round.now).await?;
+    let done = work_on(tx, slice, &mut removed).await?;
+    removed.record(tx, slice.round.now).await?;
     Ok(done)
 }
 
-async fn work_on(tx: &mut Tx, round: &Round, batch: &[Due], removed: &mut Removed) -> Result<Collected> {
-    let mut done = Collected::default();
-    for due in batch {
+async fn work_on(tx: &mut Tx, slice: &Slice, removed: &mut Removed) -> Result<Collected> {
+    let (round, mut done) = (&slice.round, Collected::default());
+    for due in &slice.due {
         match due {
             Due::Tombstone { rid, repo_id, man_id: 0, deleted_at } => {
-                match purge_repository(tx, round, *rid, *repo_id, *deleted_at, removed).await? {
+                match purge_repository(tx, slice, *rid, *repo_id, *deleted_at, removed).await? {
                     Purged::All => done.tombstones += 1,
                     Purged::Part => done.more = true,
                     Purged::Waits => {}
@@ -202,8 +243,11 @@ async fn purge_image(
     keep_until: Timestamp,
 ) -> Result<Option<String>> {
     let key = [Val::Int(rid), Val::Int(repo_id), Val::Int(man_id)];
-    for row in tx.all(&sql::IMAGE_BLOBS, &key).await? {
-        let digest = row.bytes(0)?;
+    let layers = tx.all(&sql::IMAGE_BLOBS, &key).await?;
+    let mut layers = layers.iter().map(|row| row.bytes(0)).collect::<Result<Vec<_>>>()?;
+    // In the order of all who lock links.
+    layers.sort_unstable();
+    for digest in layers {
         let args = [rid.into(), repo_id.into(), digest.as_slice().into(), keep_until.micros().into()];
         tx.exec(&sql::TOUCH_ANY_LINK, &args).await?;
         tx.exec(&layers::sql::REVIEW_LINK, &args).await?;
@@ -230,9 +274,6 @@ fn digest_text(raw: &[u8]) -> Result<String> {
 fn time(micros: i64) -> String {
     Timestamp::from_micros(micros).iso8601()
 }
-
-/// Images of a deleted repository that one transaction purges: whoever writes waits for it.
-const PURGED_TOGETHER: u32 = 50;
 
 /// What one transaction removed, by registry.
 #[derive(Default)]
@@ -299,7 +340,7 @@ enum Purged {
 
 async fn purge_repository(
     tx: &mut Tx,
-    round: &Round,
+    Slice { round, images, .. }: &Slice,
     rid: i64,
     repo_id: i64,
     deleted_at: i64,
@@ -311,7 +352,7 @@ async fn purge_repository(
         tx.exec(&sql::DROP_TOMBSTONE, &tombstone).await?;
         return Ok(Purged::All);
     }
-    let images = tx.all(&sql::REPO_IMAGES, &[key[0], key[1], i64::from(PURGED_TOGETHER).into()]).await?;
+    let images = tx.all(&sql::REPO_IMAGES, &[key[0], key[1], (*images).into()]).await?;
     for row in &images {
         tx.exec(&sql::LOCK_IMAGE, &[key[0], key[1], row.int(0)?.into()]).await?;
         // Nobody can refer to the layers any more: no new promise for them.
@@ -355,7 +396,9 @@ async fn collect_link(
     let now = Val::Int(round.now.micros());
     let dropped = tx.one(&sql::DROP_LINK, &[key[0], key[1], key[2], now]).await?;
     if let Some(link) = &dropped {
-        tx.exec(&sql::REVIEW_BLOB, &[key[0], link.int(0)?.into(), now]).await?;
+        // Due at once: a blob goes in the same round as its last link.
+        let due = Val::Int(round.now.micros() - 1);
+        tx.exec(&sql::REVIEW_BLOB, &[key[0], link.int(0)?.into(), due]).await?;
         let why = format!("no image of the repository needs it, kept until {}", time(link.int(2)?));
         let what = json!({"layer": digest_text(digest)?, "size": link.int(1)?, "why": why});
         removed.in_repository(tx, rid, repo_id, what).await?;

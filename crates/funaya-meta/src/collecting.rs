@@ -18,7 +18,10 @@ pub(crate) mod sql {
         IMAGES = "SELECT m.digest, r.name, r.deleted_name FROM tombstones t
             JOIN manifests m ON m.rid = t.rid AND m.repo_id = t.repo_id AND m.man_id = t.man_id
             JOIN repositories r ON r.rid = t.rid AND r.repo_id = t.repo_id
-            WHERE t.purge_at <= $1 AND m.deleted_at = t.deleted_at ORDER BY t.purge_at LIMIT $2";
+            WHERE t.purge_at <= $1 AND m.deleted_at = t.deleted_at AND NOT EXISTS (SELECT 1 FROM manifest_children c
+                JOIN tombstones p ON p.rid = c.rid AND p.repo_id = c.repo_id AND p.man_id = c.parent_id
+                WHERE c.rid = t.rid AND c.repo_id = t.repo_id AND c.child_id = t.man_id AND p.purge_at > $1)
+            ORDER BY t.purge_at LIMIT $2";
         REPOSITORIES = "SELECT r.deleted_name FROM tombstones t
             JOIN repositories r ON r.rid = t.rid AND r.repo_id = t.repo_id
             WHERE t.purge_at <= $1 AND t.man_id = 0 AND r.deleted_at = t.deleted_at ORDER BY t.purge_at LIMIT $2";
@@ -32,6 +35,18 @@ pub(crate) mod sql {
             WHERE q.review_after < $1 AND b.keep_until < $1
                 AND NOT EXISTS (SELECT 1 FROM repo_blobs l WHERE l.rid = b.rid AND l.blob_id = b.blob_id)
             ORDER BY q.review_after LIMIT $2";
+        // Blobs whose links all go now: they go after them.
+        BLOBS_OF_LINKS = "SELECT b.digest, b.size FROM gc_links q
+            JOIN repo_blobs l ON l.rid = q.rid AND l.repo_id = q.repo_id AND l.digest = q.digest
+            JOIN blobs b ON b.rid = l.rid AND b.blob_id = l.blob_id
+            WHERE q.review_after < $1 AND b.keep_until < $1 AND NOT EXISTS (SELECT 1 FROM repo_blobs o
+                LEFT JOIN gc_links p ON p.rid = o.rid AND p.repo_id = o.repo_id AND p.digest = o.digest
+                    AND p.review_after < $1
+                WHERE o.rid = b.rid AND o.blob_id = b.blob_id AND (o.repo_id > l.repo_id
+                    OR p.rid IS NULL OR o.keep_until >= $1
+                    OR EXISTS (SELECT 1 FROM manifest_blobs e
+                        WHERE e.rid = o.rid AND e.repo_id = o.repo_id AND e.blob_id = o.blob_id)))
+            ORDER BY q.review_after LIMIT $2";
         UPLOADS = "SELECT upload_id, received FROM uploads WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
         RID = "SELECT rid FROM registries WHERE account = $1 AND region = $2";
         BLOB = "SELECT size, keep_until, blob_id FROM blobs WHERE rid = $1 AND dom_id = $2 AND digest = $3";
@@ -40,7 +55,7 @@ pub(crate) mod sql {
             WHERE l.rid = $1 AND l.blob_id = $2 ORDER BY l.repo_id";
         USERS = "SELECT m.digest, m.deleted_at FROM manifest_blobs e
             JOIN manifests m ON m.rid = e.rid AND m.repo_id = e.repo_id AND m.man_id = e.man_id
-            WHERE e.rid = $1 AND e.repo_id = $2 AND e.blob_id = $3 ORDER BY m.man_id LIMIT 10";
+            WHERE e.rid = $1 AND e.repo_id = $2 AND e.blob_id = $3 ORDER BY e.man_id LIMIT 10";
         IMAGE_IN = "SELECT r.name, r.deleted_name, m.deleted_at FROM repositories r
             JOIN manifests m ON m.rid = r.rid AND m.repo_id = r.repo_id AND m.digest = $2
             WHERE r.rid = $1 ORDER BY r.repo_id";
@@ -78,7 +93,11 @@ fn deleted(row: &Row, column: usize) -> Result<Option<Timestamp>> {
 type ReadOne = fn(&Row) -> Result<Removable>;
 
 async fn removable(tx: &mut Tx, (now, limit): &(Timestamp, u32)) -> Result<Vec<Removable>> {
-    let lists: [(&Statement, ReadOne); 5] = [
+    let blob: ReadOne = |row| {
+        let (name, bytes) = (digest(row, 0)?.to_string(), row.int(1)?.unsigned_abs());
+        Ok(Removable { what: "blob", name, repository: None, bytes })
+    };
+    let lists: [(&Statement, ReadOne); 6] = [
         (&sql::REPOSITORIES, |row| {
             Ok(Removable { what: "repository", name: row.text(0)?, repository: None, bytes: 0 })
         }),
@@ -90,10 +109,8 @@ async fn removable(tx: &mut Tx, (now, limit): &(Timestamp, u32)) -> Result<Vec<R
             let (name, repository) = (digest(row, 0)?.to_string(), Some(name(row, 1, 2)?));
             Ok(Removable { what: "layer", name, repository, bytes: 0 })
         }),
-        (&sql::BLOBS, |row| {
-            let (name, bytes) = (digest(row, 0)?.to_string(), row.int(1)?.unsigned_abs());
-            Ok(Removable { what: "blob", name, repository: None, bytes })
-        }),
+        (&sql::BLOBS, blob),
+        (&sql::BLOBS_OF_LINKS, blob),
         (&sql::UPLOADS, |row| {
             Ok(Removable { what: "upload", name: row.text(0)?, repository: None, bytes: row.int(1)?.unsigned_abs() })
         }),

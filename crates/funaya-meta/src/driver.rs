@@ -401,12 +401,18 @@ mod tests {
                 explain.query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3)).unwrap();
             let plan: Vec<String> = plan.map(Result::unwrap).collect();
             let bad = |step: &&String| {
-                let scan = step.starts_with("SCAN ") && *step != "SCAN CONSTANT ROW" && !SCANS.contains(&module);
+                let scan = step.starts_with("SCAN ") && *step != "SCAN CONSTANT ROW";
                 // What is found by one digest may be sorted: few repositories hold the same layer.
                 let sort = step.contains("TEMP B-TREE")
                     && !text.contains("ORDER BY r.name")
                     && !text.contains("e.man_id = ?3");
-                scan || sort
+                // In a join each row would cost a look at all of a repository's.
+                let walk = plan.len() > 1
+                    && (step.ends_with("(rid=?)") || step.ends_with("(rid=? AND repo_id=?)"))
+                    && !["SEARCH r ", "SEARCH g "].iter().any(|table| step.starts_with(table))
+                    && module != "lifecycle";
+                let made = ["AUTOMATIC", "BLOOM FILTER", "ANY("].iter().any(|word| step.contains(word));
+                sort || (scan || walk || made) && !SCANS.contains(&module)
             };
             faults.extend(plan.iter().filter(bad).map(|step| format!("{module}: {step}: {text}")));
             // By the primary key it would read all images of the repository, and no plan says so.

@@ -12,7 +12,11 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (4, include_str!("migrations/0004_undo.sql")),
     (5, include_str!("migrations/0005_conversions.sql")),
     (6, include_str!("migrations/0006_counts.sql")),
+    (7, include_str!("migrations/0007_deleted_names.sql")),
 ];
+
+/// SQLite's planner knows no more than this: measured figures would change plans while a server runs.
+const SQLITE_STATISTICS: &str = include_str!("migrations/sqlite_statistics.sql");
 
 pub(crate) mod sql {
     crate::driver::statements! {
@@ -36,7 +40,9 @@ pub(crate) fn migrate_sqlite(connection: &rusqlite::Connection) -> meta::Result<
         let script = format!("BEGIN IMMEDIATE; {} PRAGMA user_version = {number}; COMMIT;", sqlite(text));
         connection.execute_batch(&script).map_err(lite_error)?;
     }
-    Ok(())
+    // The first `ANALYZE` makes the table of statistics, the last reads it.
+    let script = format!("BEGIN IMMEDIATE; ANALYZE settings; {SQLITE_STATISTICS} COMMIT; ANALYZE sqlite_schema;");
+    connection.execute_batch(&script).map_err(lite_error)
 }
 
 /// Brings a PostgreSQL database up to date. Replicas that start together take

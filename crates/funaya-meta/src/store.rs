@@ -15,7 +15,7 @@ use funaya_ports::{
     blobs::StoredBlob,
     meta::{
         AdvanceUpload, Collected, CompleteUpload, Conversion, ConversionKey, CreateRepository, CreateUpload,
-        DeleteImages, DeleteOutcome, DeleteRepository, Image, ImagePlace, Layer, MetaStore, Mount, PutImage,
+        DeleteImages, DeleteOutcome, DeleteRepository, Effort, Image, ImagePlace, Layer, MetaStore, Mount, PutImage,
         Repository, Result, Spans, StoredManifest, Upload,
     },
 };
@@ -24,7 +24,7 @@ use funaya_types::{
 };
 
 use crate::{
-    collect::{self, Round},
+    collect::{self, Round, Slice},
     conversions,
     driver::Tx,
     identity::{self, SetPolicy},
@@ -41,12 +41,16 @@ use crate::{
 
 pub(crate) type Work<C, T> = for<'t> fn(&'t C, &'t mut Tx) -> Fut<'t, Result<T>>;
 
-/// What the collector does in one transaction on SQLite: each costs a sync of the disk.
-const COLLECTED_TOGETHER: usize = 64;
-/// The same while others write: they wait as long as it takes.
-const COLLECTED_BESIDE: usize = 16;
-/// How long the collector then leaves the writer to them.
-const MAKES_WAY: Duration = Duration::from_millis(3);
+/// The weight of what the collector does in one transaction on SQLite: each costs a sync of the disk.
+const COLLECTED_TOGETHER: u32 = 512;
+
+/// The same while others write, who wait as long as it takes; and how long it then leaves the writer to them.
+fn beside(effort: Effort) -> (u32, Duration) {
+    match effort {
+        Effort::Gentle => (32, Duration::from_millis(15)),
+        Effort::Brisk => (128, Duration::from_millis(3)),
+    }
+}
 
 enum Engine {
     Lite(Lite),
@@ -131,19 +135,19 @@ impl SqlStore {
 
     /// Finds what is due, then works on it in small transactions, so that pushes
     /// never wait long. What fails is left for the next round; the rest goes on.
-    async fn collect_round(&self, round: Round) -> Result<Collected> {
+    async fn collect_round(&self, round: Round, effort: Effort) -> Result<Collected> {
         let (due, more) = self.read(&round, |round, tx| Box::pin(collect::due(tx, round))).await?;
-        let together = match self.engine {
-            Engine::Lite(_) => COLLECTED_TOGETHER,
-            // A transaction that touches one thing only cannot wait crosswise with a push.
-            Engine::Pg(_) => 1,
-        };
         let (mut total, mut failure) = (Collected { more, ..Collected::default() }, None);
-        let (mut rest, mut together) = (due.as_slice(), together);
+        let mut rest = due.as_slice();
         while !rest.is_empty() {
-            let (batch, later) = rest.split_at(together.min(rest.len()));
+            let (slice, later) = match self.engine {
+                Engine::Lite(_) if self.others_write(effort).await => Slice::cut(round, rest, beside(effort).0),
+                Engine::Lite(_) => Slice::cut(round, rest, COLLECTED_TOGETHER),
+                // A transaction that touches one thing only cannot wait crosswise with a push.
+                Engine::Pg(_) => Slice::one(round, rest),
+            };
             rest = later;
-            match self.write((round, batch.to_vec()), |command, tx| Box::pin(collect::work(tx, command))).await {
+            match self.write(slice, |slice, tx| Box::pin(collect::work(tx, slice))).await {
                 Ok(done) => {
                     total.tombstones += done.tombstones;
                     total.links += done.links;
@@ -153,19 +157,17 @@ impl SqlStore {
                 }
                 Err(error) => failure = Some(error),
             }
-            if let Engine::Lite(lite) = &self.engine {
-                together = if self.made_way(lite).await { COLLECTED_BESIDE } else { COLLECTED_TOGETHER };
-            }
         }
         failure.map_or(Ok(total), Err)
     }
 
-    /// After a transaction of the collector: leaves the one writer to others for a moment if there are any.
-    async fn made_way(&self, lite: &Lite) -> bool {
+    /// Whether anybody but the collector has used SQLite's one writer since it asked last; leaves it to them.
+    async fn others_write(&self, effort: Effort) -> bool {
+        let Engine::Lite(lite) = &self.engine else { return false };
         let given = lite.given();
         let busy = given.saturating_sub(self.given.swap(given, Ordering::Relaxed)) > 1;
         if busy {
-            tokio::time::sleep(MAKES_WAY).await;
+            tokio::time::sleep(beside(effort).1).await;
         }
         busy
     }
@@ -601,8 +603,12 @@ impl MetaStore for SqlStore {
         })
     }
 
-    fn collect(&self, now: Timestamp, spans: Spans, limit: u32) -> Fut<'_, Result<Collected>> {
-        Box::pin(self.collect_round(Round { now, spans, limit }))
+    fn collect(&self, now: Timestamp, spans: Spans, limit: u32, effort: Effort) -> Fut<'_, Result<Collected>> {
+        Box::pin(self.collect_round(Round { now, spans, limit }, effort))
+    }
+
+    fn make_way(&self, effort: Effort) -> Fut<'_, bool> {
+        Box::pin(self.others_write(effort))
     }
 
     fn due_trash(&self, now: Timestamp, limit: u32) -> Fut<'_, Result<Vec<StorageKey>>> {
@@ -612,13 +618,7 @@ impl MetaStore for SqlStore {
     }
 
     fn forget_trash(&self, keys: Vec<StorageKey>) -> Fut<'_, Result<()>> {
-        Box::pin(async move {
-            self.write(keys, |keys, tx| Box::pin(collect::forget_trash(tx, keys))).await?;
-            if let Engine::Lite(lite) = &self.engine {
-                self.made_way(lite).await;
-            }
-            Ok(())
-        })
+        Box::pin(self.write(keys, |keys, tx| Box::pin(collect::forget_trash(tx, keys))))
     }
 
     fn all_blobs(&self, after: (i64, i64), limit: u32) -> Fut<'_, Result<Vec<((i64, i64), StoredBlob)>>> {

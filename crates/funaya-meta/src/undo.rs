@@ -39,10 +39,11 @@ pub(crate) mod sql {
                 WHERE e.rid = $1 AND e.repo_id = $2 AND e.man_id = $3)";
         CHILDREN = "SELECT child_id FROM manifest_children WHERE rid = $1 AND repo_id = $2 AND parent_id = $3
             ORDER BY child_id";
-        REPOSITORIES_GONE = "SELECT t.repo_id, t.deleted_at FROM tombstones t
-            JOIN repositories r ON r.rid = t.rid AND r.repo_id = t.repo_id
-            WHERE t.rid = $1 AND t.man_id = 0 AND t.purge_at > $2 AND r.deleted_name = $3
-            ORDER BY t.deleted_at DESC LIMIT 1";
+        REPOSITORIES_GONE = "SELECT r.repo_id, r.deleted_at FROM repositories r
+            JOIN tombstones t ON t.rid = r.rid AND t.repo_id = r.repo_id AND t.man_id = 0
+                AND t.deleted_at = r.deleted_at
+            WHERE r.rid = $1 AND r.deleted_name = $3 AND r.deleted_at <> 0 AND t.purge_at > $2
+            ORDER BY r.deleted_at DESC LIMIT 1";
         UNBURY_REPOSITORY = "UPDATE repositories SET name = deleted_name, deleted_name = '', deleted_at = 0, ver = ver + 1
             WHERE rid = $1 AND repo_id = $2 AND deleted_at = $3";
         HISTORY = "SELECT h.at, h.man_id, m.digest FROM tag_history h

@@ -402,6 +402,15 @@ pub struct Collected {
     pub more: bool,
 }
 
+/// How much of the store the collector leaves to those who write at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// They hardly feel it.
+    Gentle,
+    /// It gets on well, even if they write as fast as they can.
+    Brisk,
+}
+
 /// The metadata store.
 pub trait MetaStore: Send + Sync {
     /// A setting of this installation, such as the default account.
@@ -621,7 +630,9 @@ pub trait MetaStore: Send + Sync {
     fn delete_images(&self, command: DeleteImages) -> Fut<'_, Result<Vec<DeleteOutcome>>>;
 
     /// One round of the collector: at most `limit` rows of each kind (D5).
-    fn collect(&self, now: Timestamp, spans: Spans, limit: u32) -> Fut<'_, Result<Collected>>;
+    fn collect(&self, now: Timestamp, spans: Spans, limit: u32, effort: Effort) -> Fut<'_, Result<Collected>>;
+    /// Leaves the store to others for a moment if any write; true: some do.
+    fn make_way(&self, effort: Effort) -> Fut<'_, bool>;
     /// Objects whose time in the trash has passed.
     fn due_trash(&self, now: Timestamp, limit: u32) -> Fut<'_, Result<Vec<StorageKey>>>;
     /// Forgets objects that were deleted.
@@ -629,7 +640,8 @@ pub trait MetaStore: Send + Sync {
 
     /// All blobs, by (registry, row id), after `after`: for verification (D13).
     fn all_blobs(&self, after: (i64, i64), limit: u32) -> Fut<'_, Result<Vec<((i64, i64), StoredBlob)>>>;
-    /// All manifests with their bodies, by (registry, repository, row id), after `after`.
+    /// All manifests with their bodies, by (registry, repository, row id), after `after`: of at most `limit` images,
+    /// with what they were converted to.
     fn all_manifests(&self, after: (i64, i64, i64), limit: u32) -> Fut<'_, Result<Vec<StoredManifest>>>;
     /// Row faults that no byte shows: edges, links and tags without their other end.
     fn broken_rows(&self) -> Fut<'_, Result<Vec<String>>>;
@@ -649,8 +661,10 @@ pub trait MetaStore: Send + Sync {
 /// A manifest's row with its body, for verification.
 #[derive(Clone, Debug)]
 pub struct StoredManifest {
-    /// Its place in the list of all.
+    /// Its image's place in the list of all.
     pub place: (i64, i64, i64),
+    /// Whether it was pushed; else it was made of the one that was.
+    pub pushed: bool,
     /// Its repository's name.
     pub repository: String,
     /// What the row says its digest is.

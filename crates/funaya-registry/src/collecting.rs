@@ -13,7 +13,7 @@ const ROUND: u32 = 10_000;
 const PAGE: u32 = 200;
 
 impl Registries {
-    /// What the next round of the collector would remove. What only waits for that is not among it.
+    /// What the collector would remove now.
     pub async fn removable(&self, _: Upkeep, now: Timestamp) -> Result<Vec<Removable>, Error> {
         self.parts.collecting.removable(now, ROUND).await.map_err(only_store)
     }

@@ -1,7 +1,7 @@
 //! Upkeep: collecting what nothing needs, and verifying what is stored (D5, D13).
 
 use funaya_gate::Upkeep;
-use funaya_ports::{Fut, StoreError, blobs::StoredBlob};
+use funaya_ports::{Fut, StoreError, blobs::StoredBlob, meta::Effort};
 use funaya_rules::manifest;
 use funaya_types::{StorageKey, Timestamp};
 use futures_util::StreamExt as _;
@@ -51,27 +51,43 @@ const ROUND: u32 = 200;
 /// Objects deleted between two looks at who else is at work.
 const DELETED_TOGETHER: u32 = 50;
 
+/// The same while others write: their syncs wait for the folders that changed.
+fn deleted_beside(effort: Effort) -> u32 {
+    match effort {
+        Effort::Gentle => 8,
+        Effort::Brisk => DELETED_TOGETHER,
+    }
+}
+
 impl Registries {
-    /// Collects until nothing is due.
-    pub async fn collect(&self, _: Upkeep, now: Timestamp) -> Result<Tidied, Error> {
-        let mut tidied = Tidied::default();
+    /// Collects until nothing is due. `effort` is asked again and again.
+    pub async fn collect(
+        &self,
+        _: Upkeep,
+        now: Timestamp,
+        effort: impl Fn() -> Effort + Send + Sync,
+    ) -> Result<Tidied, Error> {
+        let (meta, mut tidied) = (&self.parts.meta, Tidied::default());
         loop {
-            let round = self.parts.meta.collect(now, self.parts.spans, ROUND).await.map_err(only_store)?;
+            let round = meta.collect(now, self.parts.spans, ROUND, effort()).await.map_err(only_store)?;
             tidied.tombstones += round.tombstones;
             tidied.links += round.links;
             tidied.blobs += round.blobs;
             tidied.uploads += round.uploads;
-            if !round.more {
+            // Blobs go right after their last links.
+            if !round.more && round.links == 0 {
                 break;
             }
         }
         loop {
-            let due = self.parts.meta.due_trash(now, DELETED_TOGETHER).await.map_err(only_store)?;
+            let effort = effort();
+            let limit = if meta.make_way(effort).await { deleted_beside(effort) } else { DELETED_TOGETHER };
+            let due = meta.due_trash(now, limit).await.map_err(only_store)?;
             let count = due.len();
             self.parts.blobs.delete_all(&due).await?;
-            self.parts.meta.forget_trash(due).await.map_err(only_store)?;
+            meta.forget_trash(due).await.map_err(only_store)?;
             tidied.objects += count as u64;
-            if count < DELETED_TOGETHER as usize {
+            if count < limit as usize {
                 return Ok(tidied);
             }
         }
@@ -188,7 +204,8 @@ impl Registries {
         Ok(swept)
     }
 
-    /// Reads every stored manifest and calls `found` for each damaged one; returns how many were read.
+    /// Reads every stored manifest, and what it was converted to, and calls `found` for each damaged one; returns how
+    /// many manifests were read.
     pub async fn verify_manifests(
         &self,
         _: Upkeep,
@@ -198,13 +215,14 @@ impl Registries {
         let (mut after, mut read) = ((0, 0, 0), 0);
         loop {
             let page = self.parts.meta.all_manifests(after, ROUND).await.map_err(only_store)?;
-            let Some(last) = page.last() else { return Ok(read) };
+            let Some(last) = page.iter().rfind(|row| row.pushed) else { return Ok(read) };
             after = last.place;
             for row in &page {
-                read += 1;
+                read += u64::from(row.pushed);
                 pace(row.body.len()).await;
                 if manifest::digest(&row.body, &row.media_type, row.digest.algorithm()) != row.digest {
-                    found(Fault(format!("{} (its manifest in {})", row.digest, row.repository)));
+                    let what = if row.pushed { "its manifest" } else { "a manifest converted to its type" };
+                    found(Fault(format!("{} ({what} in {})", row.digest, row.repository)));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use funaya_gate::Gate;
-use funaya_ports::audit;
+use funaya_ports::{audit, meta::Effort};
 use funaya_registry::AT_ONCE;
 use funaya_types::{Registry, Secret};
 use serde::{Deserialize, Serialize};
@@ -190,7 +190,7 @@ async fn report(lines: &Lines, faults: &[String], summary: String) -> Outcome {
 }
 
 async fn gc(house: &House, lines: &Lines) -> Outcome {
-    let tidied = house.hall.collect(house.gate.upkeep(), house.gate.now()).await?;
+    let tidied = house.hall.collect(house.gate.upkeep(), house.gate.now(), || Effort::Gentle).await?;
     let unowned = house.hall.sweep_unowned(house.gate.upkeep(), house.gate.now()).await?;
     let text = format!(
         "removed {} deleted images and repositories, {} layer links, {} blobs, {} uploads, {} objects",

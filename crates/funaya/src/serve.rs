@@ -3,7 +3,7 @@
 use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use funaya_oci::Content;
-use funaya_ports::Random as _;
+use funaya_ports::{Random as _, meta::Effort};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -245,7 +245,10 @@ async fn upkeep(house: Arc<House>, every: Duration, stopped: watch::Receiver<boo
             () = tokio::time::sleep(every) => {}
         }
         let (now, permit) = (house.gate.now(), house.gate.upkeep());
-        match house.hall.collect(permit, now).await {
+        // What can't be done gently within half the interval is done in haste: it must not fall behind.
+        let begun = Instant::now();
+        let effort = || if begun.elapsed() < every / 2 { Effort::Gentle } else { Effort::Brisk };
+        match house.hall.collect(permit, now, effort).await {
             Ok(tidied) if tidied.is_empty() => {}
             Ok(tidied) => tracing::info!(
                 tombstones = tidied.tombstones,

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -27,8 +27,10 @@ const IMAGES_EACH: u64 = 1_000;
 const PUSHERS: u64 = 4;
 /// How long pushes are measured with an idle collector, before and after each stage.
 const ALONE: Duration = Duration::from_secs(6);
-/// Images, links, blobs, objects: each goes a round after the one before.
-const STAGES: usize = 4;
+/// Images, links with their blobs, objects: each goes a round after the one before.
+const STAGES: usize = 3;
+/// No stage runs.
+const IDLE: usize = STAGES;
 const SETTINGS: [(&str, &str); 5] = [
     ("FUNAYA_GC_INTERVAL", "24h"),
     ("FUNAYA_GC_GRACE", "1s"),
@@ -83,37 +85,49 @@ fn beside_pushes(options: &Options) -> Result<(), Failure> {
     let server = garbage(options, &data)?;
     let client = Client::new(&server.url).map_err(gone)?;
     client.ecr("CreateRepository", &json!({"repositoryName": "pushes"})).map_err(gone)?;
-    let (stop, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (stop, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(IDLE)));
     let pushers: Vec<_> = (0..PUSHERS)
         .map(|index| {
             let (stop, busy, url) = (stop.clone(), busy.clone(), server.url.clone());
             thread::spawn(move || push_until(&Client::new(&url)?, index, &stop, &busy))
         })
         .collect();
-    for _ in 0..STAGES {
+    for stage in 0..STAGES {
         thread::sleep(ALONE);
-        busy.store(true, Ordering::SeqCst);
+        busy.store(stage, Ordering::SeqCst);
         let begun = Instant::now();
         let done = operator(&options.bin, &data, "gc");
-        busy.store(false, Ordering::SeqCst);
+        busy.store(IDLE, Ordering::SeqCst);
         println!("beside pushes, {:6.2} s: {}", begun.elapsed().as_secs_f64(), done?.trim());
     }
     thread::sleep(ALONE);
     stop.store(true, Ordering::SeqCst);
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let mut times = Times::default();
     for pusher in pushers {
-        let spans = pusher.join().map_err(|_| "a pusher panicked".to_owned())?.map_err(gone)?;
-        alone.extend(spans.0);
-        beside.extend(spans.1);
+        let more = pusher.join().map_err(|_| "a pusher panicked".to_owned())?.map_err(gone)?;
+        times.iter_mut().zip(more).for_each(|(all, spans)| all.extend(spans));
     }
-    alone.sort_unstable();
+    report(times);
+    Ok(())
+}
+
+/// Times of pushes: beside each stage, and beside none.
+type Times = [Vec<Duration>; STAGES + 1];
+
+fn report(mut times: Times) {
+    times.iter_mut().for_each(|spans| spans.sort_unstable());
+    let [stages @ .., alone] = &times;
+    let mut beside = stages.concat();
     beside.sort_unstable();
     for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
-        let (a, b) = (at(&alone, share), at(&beside, share));
-        println!("push of an image, {name}: {a:.2} ms alone, {b:.2} ms beside the collector, {:.2} times", b / a);
+        let (a, b) = (at(alone, share), at(&beside, share));
+        let each = stages.each_ref().map(|spans| format!("{:.2}", at(spans, share) / a)).join(", ");
+        println!(
+            "push of an image, {name}: {a:.2} ms alone, {b:.2} ms beside the collector, {:.2} times ({each})",
+            b / a
+        );
     }
     println!("{} pushes alone, {} beside the collector", alone.len(), beside.len());
-    Ok(())
 }
 
 fn at(spans: &[Duration], share: f64) -> f64 {
@@ -121,16 +135,14 @@ fn at(spans: &[Duration], share: f64) -> f64 {
     spans.get(place).copied().unwrap_or_default().as_secs_f64() * 1_000.0
 }
 
-type Spans = (Vec<Duration>, Vec<Duration>);
-
-/// Images of one new layer, one after the other; times with an idle and with a busy collector.
-fn push_until(client: &Client, index: u64, stop: &AtomicBool, busy: &AtomicBool) -> Result<Spans, Gone> {
-    let (mut dice, mut alone, mut beside) = (Dice::new(index + 77), Vec::new(), Vec::new());
+/// Images of one new layer, one after the other.
+fn push_until(client: &Client, index: u64, stop: &AtomicBool, busy: &AtomicUsize) -> Result<Times, Gone> {
+    let (mut dice, mut times) = (Dice::new(index + 77), Times::default());
     while !stop.load(Ordering::SeqCst) {
         let layer = Layer { seed: dice.roll(), size: 4_000 };
         let (bytes, body) = (layer.bytes(), manifest(&[layer], dice.roll()));
         let tag = format!("p{index}");
-        let (was_busy, begun) = (busy.load(Ordering::SeqCst), Instant::now());
+        let (stage, begun) = (busy.load(Ordering::SeqCst), Instant::now());
         let sent = Door::Registry.push_layer(client, "pushes", &bytes, &mut dice)?;
         let put = Door::Registry.put_image(client, "pushes", Some(&tag), IMAGE, &body)?;
         let span = begun.elapsed();
@@ -138,12 +150,10 @@ fn push_until(client: &Client, index: u64, stop: &AtomicBool, busy: &AtomicBool)
             eprintln!("a push failed: {sent}, {put}");
             return Err(Gone);
         }
-        // One that saw both is neither.
-        match (was_busy, busy.load(Ordering::SeqCst)) {
-            (false, false) => alone.push(span),
-            (true, true) => beside.push(span),
-            _ => {}
+        // One that saw two of them is neither's.
+        if stage == busy.load(Ordering::SeqCst) {
+            times[stage].push(span);
         }
     }
-    Ok((alone, beside))
+    Ok(times)
 }

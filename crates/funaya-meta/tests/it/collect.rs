@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use funaya_ports::meta::Collected;
+use funaya_ports::meta::{Collected, Effort};
 
 use crate::world::{HOUR, SECOND, World, digest, target};
 
@@ -34,7 +34,7 @@ async fn an_unreferenced_layer_goes_in_stages(world: World) {
     due_at(&world, world.spans.grace, Collected { links: 1, ..NONE }).await;
     assert_eq!(world.layer("app", digest(1)).await.unwrap(), None);
     assert_eq!(world.blobs().await, 1);
-    due_at(&world, Duration::ZERO, Collected { blobs: 1, ..NONE }).await;
+    assert_eq!(world.collect().await, Collected { blobs: 1, ..NONE });
     assert_eq!(world.blobs().await, 0);
     assert_eq!(world.store.blob(&world.registry, &digest(1)).await.unwrap(), None);
     // I6: the bytes stay on after the row has gone.
@@ -77,7 +77,7 @@ async fn a_deleted_image_goes_in_stages(world: World) {
     assert_eq!(world.store.all_manifests((0, 0, 0), 10).await.unwrap().len(), 0);
     world.layer("app", digest(1)).await.unwrap().unwrap();
     due_at(&world, world.spans.grace, Collected { links: 1, ..NONE }).await;
-    due_at(&world, Duration::ZERO, Collected { blobs: 1, ..NONE }).await;
+    assert_eq!(world.collect().await, Collected { blobs: 1, ..NONE });
     assert_eq!(world.blobs().await, 0);
 }
 
@@ -89,7 +89,7 @@ async fn a_shared_blob_stays_with_its_last_link(world: World) {
     world.mount("app", "other", digest(1)).await.unwrap();
     due_at(&world, world.spans.grace - HOUR, Collected { links: 1, ..NONE }).await;
     due_at(&world, HOUR - SECOND, Collected { links: 1, ..NONE }).await;
-    due_at(&world, Duration::ZERO, Collected { blobs: 1, ..NONE }).await;
+    assert_eq!(world.collect().await, Collected { blobs: 1, ..NONE });
     // Linked again before the blob's turn: it stays.
     world.push_layer("app", digest(2)).await;
     due_at(&world, world.spans.grace, Collected { links: 1, ..NONE }).await;
@@ -121,7 +121,7 @@ async fn a_deleted_repository_goes(world: World) {
     world.push_layer("other", digest(8)).await;
     // More than one round, but never one that asks for more in vain.
     let mut rounds = 0;
-    while world.store.collect(world.now(), world.spans, 2).await.unwrap().more {
+    while world.store.collect(world.now(), world.spans, 2, Effort::Brisk).await.unwrap().more {
         world.check().await;
         rounds += 1;
         assert!(rounds < 20, "the collector spins");
@@ -158,7 +158,7 @@ async fn rounds_are_limited(world: World) {
     world.clock.advance(world.spans.grace + SECOND);
     let mut total = Collected::default();
     for _ in 0..100 {
-        let done = world.store.collect(world.now(), world.spans, 3).await.unwrap();
+        let done = world.store.collect(world.now(), world.spans, 3, Effort::Brisk).await.unwrap();
         assert!(done.links <= 3 && done.uploads <= 3 && done.blobs <= 3, "{done:?}");
         total.links += done.links;
         total.uploads += done.uploads;

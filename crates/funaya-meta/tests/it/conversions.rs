@@ -1,7 +1,7 @@
 //! Conversions of manifests live and go with their images (MAN-17).
 
 use funaya_ports::{
-    meta::{Conversion, ConversionKey, Refusal},
+    meta::{Conversion, ConversionKey, Effort, Refusal},
     undo::RestoreLimits,
 };
 use funaya_types::Digest;
@@ -104,7 +104,7 @@ async fn stored_or_purged(world: World) {
             .collect();
         world.delete("app", image).await.unwrap();
         world.clock.advance(world.spans.undo + HOUR);
-        world.store.collect(world.now(), world.spans, 100).await.ok();
+        world.store.collect(world.now(), world.spans, 100, Effort::Brisk).await.ok();
         for pull in pulls {
             pull.await.unwrap().unwrap();
         }

@@ -11,7 +11,7 @@ use std::{
 
 use funaya_ports::{
     StoreError,
-    meta::{AdvanceUpload, DeleteOutcome, Error, Refusal, Result},
+    meta::{AdvanceUpload, DeleteOutcome, Effort, Error, Refusal, Result},
 };
 use funaya_testkit::SeededRandom;
 use funaya_types::{Digest, Mutability, StorageKey};
@@ -383,7 +383,7 @@ async fn step(world: &World, random: &SeededRandom, swept: &mut BTreeSet<Storage
         8 => world.delete(at, text.as_str()).await.map(drop),
         9 => world.delete_layer(at, layer).await,
         10 => {
-            world.store.collect(world.now(), world.spans, 1 + random.below(5) as u32).await?;
+            world.store.collect(world.now(), world.spans, 1 + random.below(5) as u32, Effort::Brisk).await?;
             let due = world.due_trash().await;
             swept.extend(due.iter().cloned());
             world.store.forget_trash(due).await

@@ -1,7 +1,7 @@
 //! Bringing back what was deleted (D6).
 
 use funaya_ports::{
-    meta::{Refusal, Result},
+    meta::{Effort, Refusal, Result},
     undo::{Deleted, DeletedPlace, RestoreLimits, Restored},
 };
 use funaya_types::{Digest, ResourceTag, limits::REPOSITORIES_MAX};
@@ -110,6 +110,7 @@ async fn a_shorter_window_takes_nothing_from_an_index(mut world: World) {
     world.clock.advance(SECOND);
     world.delete("app", child).await.unwrap();
     world.clock.advance(HOUR);
+    assert_eq!(world.collecting.removable(world.now(), 10).await.unwrap(), []);
     assert_eq!(world.collect().await.tombstones, 0);
     assert_eq!(restore(&world, "app", index).await.unwrap().children, 1);
     assert_eq!(world.all_images("app").await.len(), 2);
@@ -278,7 +279,7 @@ async fn collected_or_restored(world: World) {
         let before = world.now();
         world.clock.advance(world.spans.undo + SECOND);
         let (store, now, spans) = (world.store.clone(), world.now(), world.spans);
-        let collect = tokio::spawn(async move { store.collect(now, spans, 100).await });
+        let collect = tokio::spawn(async move { store.collect(now, spans, 100, Effort::Brisk).await });
         let (undo, registry, audit) = (world.undo.clone(), world.registry.clone(), world.audit());
         // As by a replica whose clock is behind.
         let limits = RestoreLimits { now: before, images_max: 100 };

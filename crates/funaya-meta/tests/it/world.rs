@@ -7,11 +7,13 @@ use funaya_ports::{
     Clock as _, Random as _,
     audit::Batch,
     blobs::{Progress, StoredBlob},
+    collecting::CollectingStore,
     identity::IdentityStore,
     lifecycle::LifecycleStore,
     meta::{
         Collected, CompleteUpload, CreateRepository, CreateUpload, DeleteImages, DeleteOutcome, DeleteRepository,
-        DeleteTarget, Error, Image, Layer, MetaStore, Mount, PutImage, Refusal, Repository, Result, Spans, Upload,
+        DeleteTarget, Effort, Error, Image, Layer, MetaStore, Mount, PutImage, Refusal, Repository, Result, Spans,
+        Upload,
     },
     undo::UndoStore,
 };
@@ -31,6 +33,7 @@ pub struct World {
     pub identities: Arc<dyn IdentityStore>,
     pub undo: Arc<dyn UndoStore>,
     pub lifecycle: Arc<dyn LifecycleStore>,
+    pub collecting: Arc<dyn CollectingStore>,
     pub clock: TestClock,
     pub random: SeededRandom,
     pub registry: Registry,
@@ -65,7 +68,8 @@ impl World {
             store: store.clone(),
             identities: store.clone(),
             undo: store.clone(),
-            lifecycle: store,
+            lifecycle: store.clone(),
+            collecting: store,
             clock,
             random,
             registry,
@@ -289,7 +293,7 @@ impl World {
     }
 
     pub async fn collect(&self) -> Collected {
-        self.store.collect(self.now(), self.spans, 1000).await.unwrap()
+        self.store.collect(self.now(), self.spans, 1000, Effort::Brisk).await.unwrap()
     }
 
     pub async fn due_trash(&self) -> Vec<StorageKey> {

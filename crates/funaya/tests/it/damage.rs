@@ -107,6 +107,33 @@ fn a_push_mends_a_damaged_layer() {
     assert!(!object.exists(), "the damaged object is gone");
 }
 
+/// D13, MAN-17: what a manifest was converted to is verified as well.
+#[test]
+fn a_damaged_conversion_is_found() {
+    let house = House::new("converted", &[("FUNAYA_LOG", "off")]);
+    house.create("team/web");
+    house.push_image("team/web", "v1", b"a layer");
+    let docker = ("accept", "application/vnd.docker.distribution.manifest.v2+json");
+    let converted = house.client.registry("GET", "/v2/team/web/manifests/v1", &[docker], b"").unwrap();
+    assert_eq!((converted.status, converted.header("content-type")), (200, docker.1));
+    let (data, House { scratch: _scratch, server, .. }) = (house.data(), house);
+    drop(server);
+    let verify = || {
+        let out = Command::new(BIN).arg("verify").arg("--data").arg(&data).output().unwrap();
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (well, told) = verify();
+    assert!(well, "{told}");
+    let database = data.join("meta.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    let at = bytes.windows(converted.body.len()).position(|piece| piece == converted.body).unwrap();
+    bytes[at + converted.body.len() / 2] ^= 1;
+    std::fs::write(&database, bytes).unwrap();
+    let (well, told) = verify();
+    let fault = format!("damaged: {} (a manifest converted", converted.header("docker-content-digest"));
+    assert!(!well && told.contains(&fault) && told.contains(": 1 damaged"), "{told}");
+}
+
 /// A small disk of its own, gone after the test.
 struct SmallDisk(Scratch);
 
