@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Mutex, watch},
-    time::Instant,
+    time::{Instant, MissedTickBehavior},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -239,15 +239,17 @@ async fn access(house: Arc<House>, stopped: watch::Receiver<bool>) {
 
 /// The collector and the pruning of old audit records.
 async fn upkeep(house: Arc<House>, every: Duration, stopped: watch::Receiver<bool>) {
+    let mut times = tokio::time::interval_at(Instant::now() + every, every);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = wait(stopped.clone()) => return,
-            () = tokio::time::sleep(every) => {}
+            _ = times.tick() => {}
         }
         let (now, permit) = (house.gate.now(), house.gate.upkeep());
-        // What can't be done gently within half the interval is done in haste: it must not fall behind.
+        // What can't be done gently within a quarter of the interval is done in haste: it must not fall behind.
         let begun = Instant::now();
-        let effort = || if begun.elapsed() < every / 2 { Effort::Gentle } else { Effort::Brisk };
+        let effort = || if begun.elapsed() < every / 4 { Effort::Gentle } else { Effort::Brisk };
         match house.hall.collect(permit, now, effort).await {
             Ok(tidied) if tidied.is_empty() => {}
             Ok(tidied) => tracing::info!(

@@ -132,6 +132,14 @@ fn a_damaged_conversion_is_found() {
     let (well, told) = verify();
     let fault = format!("damaged: {} (a manifest converted", converted.header("docker-content-digest"));
     assert!(!well && told.contains(&fault) && told.contains(": 1 damaged"), "{told}");
+    // The next pull by tag makes it anew.
+    let server = start(&data, &[("FUNAYA_LOG", "off")]);
+    let client = Client::new(&server.url).unwrap();
+    let again = client.registry("GET", "/v2/team/web/manifests/v1", &[docker], b"").unwrap();
+    assert!(again.status == 200 && again.body == converted.body, "{}", again.status);
+    drop((client, server));
+    let (well, told) = verify();
+    assert!(well, "{told}");
 }
 
 /// A small disk of its own, gone after the test.

@@ -62,6 +62,8 @@ struct Reader<'a> {
     soon: i64,
     /// When a digest's last link went.
     unlinked: HashMap<String, i64>,
+    /// Blobs of the round that is being read, until all its links have been: a round's records have no order.
+    blobs: (i64, Vec<(String, i64)>),
     looks: &'a [Look],
 }
 
@@ -84,6 +86,7 @@ impl Report {
             grace: seconds(spans.grace),
             soon: seconds(soon),
             unlinked: HashMap::new(),
+            blobs: (0, Vec::new()),
             looks,
         };
         for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufReader::lines) {
@@ -93,6 +96,7 @@ impl Report {
             }
         }
         child.wait().map_err(failed)?;
+        reader.blobs_of_round(i64::MAX);
         Ok(reader.report)
     }
 
@@ -111,6 +115,7 @@ impl Reader<'_> {
         let text = record["eventTime"].as_str().unwrap_or_default();
         let Some(at) = seconds(text) else { return };
         self.report.cycles.insert(text.to_owned());
+        self.blobs_of_round(at);
         for what in details["removed"].as_array().into_iter().flatten() {
             self.removed(at, what);
         }
@@ -128,13 +133,24 @@ impl Reader<'_> {
             self.unlinked.insert(digest, at);
             self.note("layers", since.map(|kept| at - kept));
         } else if let Some(digest) = text("blob") {
-            let unlinked = self.unlinked.get(&digest).copied().unwrap_or(i64::MIN);
-            self.note("blobs", since.map(|kept| at - kept.max(unlinked)));
+            self.blobs.1.push((digest, since.unwrap_or(at)));
             let goes_at = text("bytesGoAt").as_deref().and_then(seconds);
             let key = text("object").unwrap_or_default();
             if let Some(goes_at) = goes_at {
                 self.object(goes_at, &key);
             }
+        }
+    }
+
+    /// Judges the blobs of the round before the one at `at`.
+    fn blobs_of_round(&mut self, at: i64) {
+        if at == self.blobs.0 {
+            return;
+        }
+        let (round, blobs) = std::mem::replace(&mut self.blobs, (at, Vec::new()));
+        for (digest, kept) in blobs {
+            let unlinked = self.unlinked.get(&digest).copied().unwrap_or(i64::MIN);
+            self.note("blobs", Some(round - kept.max(unlinked)));
         }
     }
 
