@@ -14,9 +14,9 @@ use funaya_ports::{
     Fut, audit,
     blobs::StoredBlob,
     meta::{
-        AdvanceUpload, Collected, CompleteUpload, Conversion, ConversionKey, CreateRepository, CreateUpload,
-        DeleteImages, DeleteOutcome, DeleteRepository, Effort, Image, ImagePlace, Layer, MetaStore, Mount, PutImage,
-        Repository, Result, Spans, StoredManifest, Upload,
+        AdvanceUpload, Collected, CompleteUpload, Conversion, ConversionKey, ConversionPlace, CreateRepository,
+        CreateUpload, DeleteImages, DeleteOutcome, DeleteRepository, Effort, Image, ImagePlace, Layer, MetaStore,
+        Mount, PutImage, Repository, Result, Spans, StoredManifest, Upload,
     },
 };
 use funaya_types::{
@@ -631,6 +631,16 @@ impl MetaStore for SqlStore {
         Box::pin(async move {
             self.read(&(after, limit), |(after, limit), tx| Box::pin(verify::manifests(tx, *after, *limit))).await
         })
+    }
+
+    fn all_conversions(
+        &self,
+        after: ConversionPlace,
+        limit: u32,
+    ) -> Fut<'_, Result<Vec<(ConversionPlace, StoredManifest)>>> {
+        let find: Work<(ConversionPlace, u32), Vec<(ConversionPlace, StoredManifest)>> =
+            |(after, limit), tx| Box::pin(verify::conversions(tx, after, *limit));
+        Box::pin(async move { self.read(&(after, limit), find).await })
     }
 
     fn broken_rows(&self) -> Fut<'_, Result<Vec<String>>> {

@@ -2,11 +2,11 @@
 
 use funaya_ports::{
     blobs::StoredBlob,
-    meta::{Result, StoredManifest},
+    meta::{ConversionPlace, Result, StoredManifest},
 };
 use funaya_types::{Digest, Registry, StorageKey};
 
-use crate::driver::{Row, Tx, Val, odd};
+use crate::driver::{Row, Tx, odd};
 
 pub(crate) mod sql {
     crate::driver::statements! {
@@ -18,10 +18,10 @@ pub(crate) mod sql {
             LEFT JOIN manifest_bodies b ON b.rid = m.rid AND b.repo_id = m.repo_id AND b.man_id = m.man_id
             LEFT JOIN repositories r ON r.rid = m.rid AND r.repo_id = m.repo_id
             WHERE (m.rid, m.repo_id, m.man_id) > ($1, $2, $3) ORDER BY m.rid, m.repo_id, m.man_id LIMIT $4";
-        CONVERSIONS = "SELECT c.rid, c.repo_id, c.man_id, coalesce(r.name, ''), c.digest, c.media_type, c.body
+        CONVERSIONS = "SELECT c.rid, c.repo_id, c.man_id, coalesce(r.name, ''), c.digest, c.media_type, c.body, c.tag
             FROM conversions c LEFT JOIN repositories r ON r.rid = c.rid AND r.repo_id = c.repo_id
-            WHERE (c.rid, c.repo_id, c.man_id) > ($1, $2, $3) AND (c.rid, c.repo_id, c.man_id) <= ($4, $5, $6)
-            ORDER BY c.rid, c.repo_id, c.man_id";
+            WHERE (c.rid, c.repo_id, c.man_id, c.media_type, c.tag) > ($1, $2, $3, $4, $5)
+            ORDER BY c.rid, c.repo_id, c.man_id, c.media_type, c.tag LIMIT $6";
         EDGE_WITHOUT_LINK = "SELECT e.blob_id FROM manifest_blobs e
             LEFT JOIN repo_blobs l ON l.rid = e.rid AND l.blob_id = e.blob_id AND l.repo_id = e.repo_id
             WHERE l.blob_id IS NULL LIMIT 100";
@@ -88,22 +88,27 @@ pub(crate) async fn blobs(tx: &mut Tx, after: (i64, i64), limit: u32) -> Result<
 }
 
 pub(crate) async fn manifests(tx: &mut Tx, after: (i64, i64, i64), limit: u32) -> Result<Vec<StoredManifest>> {
-    let [a, b, c] = [after.0, after.1, after.2].map(Val::Int);
-    let pushed = tx.all(&sql::MANIFESTS, &[a, b, c, i64::from(limit).into()]).await?;
-    let mut all = pushed.iter().map(|row| manifest(row, true)).collect::<Result<Vec<_>>>()?;
-    if let Some(&StoredManifest { place: last, .. }) = all.last() {
-        let args = [a, b, c, last.0.into(), last.1.into(), last.2.into()];
-        for row in tx.all(&sql::CONVERSIONS, &args).await? {
-            all.push(manifest(&row, false)?);
-        }
-    }
-    Ok(all)
+    let args = [after.0.into(), after.1.into(), after.2.into(), i64::from(limit).into()];
+    tx.all(&sql::MANIFESTS, &args).await?.iter().map(manifest).collect()
 }
 
-fn manifest(row: &Row, pushed: bool) -> Result<StoredManifest> {
+pub(crate) async fn conversions(
+    tx: &mut Tx,
+    ((rid, repo_id, man_id), media_type, tag): &ConversionPlace,
+    limit: u32,
+) -> Result<Vec<(ConversionPlace, StoredManifest)>> {
+    let image = [(*rid).into(), (*repo_id).into(), (*man_id).into()];
+    let args = [image[0], image[1], image[2], media_type.as_str().into(), tag.as_str().into(), i64::from(limit).into()];
+    let read = |row: &Row| {
+        let found = manifest(row)?;
+        Ok(((found.place, found.media_type.clone(), row.text(7)?), found))
+    };
+    tx.all(&sql::CONVERSIONS, &args).await?.iter().map(read).collect()
+}
+
+fn manifest(row: &Row) -> Result<StoredManifest> {
     Ok(StoredManifest {
         place: (row.int(0)?, row.int(1)?, row.int(2)?),
-        pushed,
         repository: row.text(3)?,
         digest: Digest::from_bytes(&row.bytes(4)?).map_err(|_| odd(4))?,
         media_type: row.text(5)?,

@@ -640,9 +640,14 @@ pub trait MetaStore: Send + Sync {
 
     /// All blobs, by (registry, row id), after `after`: for verification (D13).
     fn all_blobs(&self, after: (i64, i64), limit: u32) -> Fut<'_, Result<Vec<((i64, i64), StoredBlob)>>>;
-    /// All manifests with their bodies, by (registry, repository, row id), after `after`: of at most `limit` images,
-    /// with what they were converted to.
+    /// All manifests with their bodies, by (registry, repository, row id), after `after`.
     fn all_manifests(&self, after: (i64, i64, i64), limit: u32) -> Fut<'_, Result<Vec<StoredManifest>>>;
+    /// All that manifests were converted to, in the order of their places.
+    fn all_conversions(
+        &self,
+        after: ConversionPlace,
+        limit: u32,
+    ) -> Fut<'_, Result<Vec<(ConversionPlace, StoredManifest)>>>;
     /// Row faults that no byte shows: edges, links and tags without their other end.
     fn broken_rows(&self) -> Fut<'_, Result<Vec<String>>>;
     /// Which of these keys no row owns.
@@ -658,13 +663,14 @@ pub trait MetaStore: Send + Sync {
     fn prune_audit(&self, before: Timestamp, limit: u32) -> Fut<'_, Result<u64>>;
 }
 
+/// A conversion's place in the list of all: its image's, media type, tag.
+pub type ConversionPlace = ((i64, i64, i64), String, String);
+
 /// A manifest's row with its body, for verification.
 #[derive(Clone, Debug)]
 pub struct StoredManifest {
-    /// Its image's place in the list of all.
+    /// Its place in the list of all; of a conversion: its image's.
     pub place: (i64, i64, i64),
-    /// Whether it was pushed; else it was made of the one that was.
-    pub pushed: bool,
     /// Its repository's name.
     pub repository: String,
     /// What the row says its digest is.

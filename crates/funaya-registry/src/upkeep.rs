@@ -1,7 +1,11 @@
 //! Upkeep: collecting what nothing needs, and verifying what is stored (D5, D13).
 
 use funaya_gate::Upkeep;
-use funaya_ports::{Fut, StoreError, blobs::StoredBlob, meta::Effort};
+use funaya_ports::{
+    Fut, StoreError,
+    blobs::StoredBlob,
+    meta::{Effort, StoredManifest},
+};
 use funaya_rules::manifest;
 use funaya_types::{StorageKey, Timestamp};
 use futures_util::StreamExt as _;
@@ -48,6 +52,8 @@ pub const AT_ONCE: fn(usize) -> Fut<'static, ()> = |_| Box::pin(std::future::rea
 
 /// Rows looked at by one transaction: short ones, so that pushes don't wait.
 const ROUND: u32 = 200;
+/// Manifests in memory at once: each may have megabytes.
+const MANIFESTS_TOGETHER: u32 = 16;
 /// Objects deleted between two looks at who else is at work.
 const DELETED_TOGETHER: u32 = 50;
 
@@ -212,19 +218,35 @@ impl Registries {
         pace: &Pace<'_>,
         mut found: impl FnMut(Fault),
     ) -> Result<u64, Error> {
+        let meta = &self.parts.meta;
         let (mut after, mut read) = ((0, 0, 0), 0);
         loop {
-            let page = self.parts.meta.all_manifests(after, ROUND).await.map_err(only_store)?;
-            let Some(last) = page.iter().rfind(|row| row.pushed) else { return Ok(read) };
+            let page = meta.all_manifests(after, MANIFESTS_TOGETHER).await.map_err(only_store)?;
+            let Some(last) = page.last() else { break };
             after = last.place;
             for row in &page {
-                read += u64::from(row.pushed);
+                read += 1;
                 pace(row.body.len()).await;
-                if manifest::digest(&row.body, &row.media_type, row.digest.algorithm()) != row.digest {
-                    let what = if row.pushed { "its manifest" } else { "a manifest converted to its type" };
-                    found(Fault(format!("{} ({what} in {})", row.digest, row.repository)));
+                if !is_intact(row) {
+                    found(Fault(format!("{} (its manifest in {})", row.digest, row.repository)));
+                }
+            }
+        }
+        let mut after = ((0, 0, 0), String::new(), String::new());
+        loop {
+            let page = meta.all_conversions(after, MANIFESTS_TOGETHER).await.map_err(only_store)?;
+            let Some((last, _)) = page.last() else { return Ok(read) };
+            after = last.clone();
+            for (_, row) in &page {
+                pace(row.body.len()).await;
+                if !is_intact(row) {
+                    found(Fault(format!("{} (a manifest converted in {})", row.digest, row.repository)));
                 }
             }
         }
     }
+}
+
+fn is_intact(row: &StoredManifest) -> bool {
+    manifest::digest(&row.body, &row.media_type, row.digest.algorithm()) == row.digest
 }

@@ -55,6 +55,13 @@ async fn conversions_go_with_their_image(world: World) {
         assert_eq!(found.as_ref(), Some(one));
     }
     assert_eq!(by_digest(&world, 102).await.as_ref(), Some(&all[1]));
+    // Each once, page by page, though two differ in the tag alone.
+    let (mut after, mut seen) = (((0, 0, 0), String::new(), String::new()), Vec::new());
+    while let [(place, row)] = &world.store.all_conversions(after.clone(), 1).await.unwrap()[..] {
+        after = place.clone();
+        seen.push((row.digest, row.media_type.clone(), row.body.clone()));
+    }
+    assert_eq!(seen, all.each_ref().map(|one| (one.digest, one.key.media_type.to_string(), one.body.clone())));
     // Made again, it takes the place of the one that stands there.
     let again = conversion(id, SCHEMA_2, None, 104);
     assert!(put(&world, std::slice::from_ref(&again)).await);
