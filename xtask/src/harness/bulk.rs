@@ -76,8 +76,11 @@ impl Bulk {
         Door::Registry.put_image(&client, SEED, Some("v1"), IMAGE, &body).map_err(gone)?;
         server.terminate();
         let database = Connection::open(data.join("meta.db")).map_err(failed)?;
-        // A fill that is cut off is begun anew: nothing needs to be durable until its end.
-        database.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -500000;").map_err(failed)?;
+        // A fill that is cut off is begun anew: nothing needs to be durable until its end, and no
+        // page needs to be written to a log first. The server sets its own mode when it starts.
+        let pragmas = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+            PRAGMA cache_size = -500000;";
+        database.execute_batch(pragmas).map_err(failed)?;
         let rid = database.query_row("SELECT rid FROM registries", [], |row| row.get(0)).map_err(failed)?;
         let text = String::from_utf8_lossy(&body).into_owned();
         let (before, after) = text.split_once(NOTE).ok_or("a manifest has no note")?;
