@@ -25,8 +25,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it says that it is ready. What it logs goes where the caller's errors go.
     pub fn start(bin: &Path, data: &Path, settings: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::start_with_log(bin, data, settings, Stdio::inherit())
+    }
+
+    /// The same, with a place for what it logs.
+    pub fn start_with_log(bin: &Path, data: &Path, settings: &[(&str, &str)], log: Stdio) -> Result<Self, Failure> {
         let mut child = Command::new(bin)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -40,6 +45,7 @@ impl Server {
             ])
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .map_err(|error| format!("{} can't be started: {error}", bin.display()))?;
         let mut line = String::new();

@@ -121,10 +121,12 @@ impl Registries {
             after = *last;
             for (place, blob) in &page {
                 read += 1;
-                if let Some(fault) = self.scrub_one(blob, pace).await?
+                if let Some(error) = self.scrub_one(blob, pace).await?
                     && self.is_stored(*place).await?
                 {
-                    found(fault);
+                    // The next push of the layer mends it.
+                    self.damage.note(blob, &error);
+                    found(fault(blob, error));
                 }
             }
         }
@@ -137,35 +139,24 @@ impl Registries {
     }
 
     /// A blob's segments prove themselves; its key proves digest and size. So
-    /// reading it through is enough to know that it is whole.
-    async fn scrub_one(&self, blob: &StoredBlob, pace: &Pace<'_>) -> Result<Option<Fault>, Error> {
-        let mut bytes = 0;
-        let mut stream = match self.parts.blobs.read(blob, 0, blob.size).await {
-            Ok(stream) => stream,
-            Err(error @ StoreError::Damaged(_)) => return Ok(Some(self.fault(blob, &error))),
-            Err(error) => return Err(error.into()),
-        };
-        while let Some(piece) = stream.next().await {
-            match piece {
-                Ok(piece) => {
-                    bytes += piece.len() as u64;
-                    pace(piece.len()).await;
-                }
-                Err(error @ StoreError::Damaged(_)) => return Ok(Some(self.fault(blob, &error))),
-                Err(error) => return Err(error.into()),
-            }
+    /// reading it through is enough to know that it is whole. Returns the damage, if there is any.
+    async fn scrub_one(&self, blob: &StoredBlob, pace: &Pace<'_>) -> Result<Option<StoreError>, Error> {
+        match self.read_through(blob, pace).await {
+            Ok(bytes) if bytes == blob.size => Ok(None),
+            Ok(bytes) => Ok(Some(StoreError::Damaged(format!("{} ({bytes} of {} bytes)", blob.digest, blob.size)))),
+            Err(error @ StoreError::Damaged(_)) => Ok(Some(error)),
+            Err(error) => Err(error.into()),
         }
-        Ok((bytes != blob.size).then(|| Fault(format!("{} ({bytes} of {} bytes)", blob.digest, blob.size))))
     }
 
-    /// Names the digest and the object, and lets the next push of the layer mend it.
-    fn fault(&self, blob: &StoredBlob, error: &StoreError) -> Fault {
-        self.damage.note(blob, error);
-        let what = match error {
-            StoreError::Damaged(what) => what.clone(),
-            other => other.to_string(),
-        };
-        Fault(format!("{what}, object {}", blob.key))
+    async fn read_through(&self, blob: &StoredBlob, pace: &Pace<'_>) -> Result<u64, StoreError> {
+        let (mut bytes, mut stream) = (0, self.parts.blobs.read(blob, 0, blob.size).await?);
+        while let Some(piece) = stream.next().await {
+            let length = piece?.len();
+            bytes += length as u64;
+            pace(length).await;
+        }
+        Ok(bytes)
     }
 
     /// Checks every row against every byte: blobs, manifests, and the rows between them.
@@ -245,6 +236,15 @@ impl Registries {
             }
         }
     }
+}
+
+/// Names the digest and the object.
+fn fault(blob: &StoredBlob, error: StoreError) -> Fault {
+    let what = match error {
+        StoreError::Damaged(what) => what,
+        other => other.to_string(),
+    };
+    Fault(format!("{what}, object {}", blob.key))
 }
 
 fn is_intact(row: &StoredManifest) -> bool {

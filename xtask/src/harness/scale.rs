@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::{Options, bulk::Bulk, populate::SIZES, soak::rss};
 use crate::Failure;
 
+/// A fill may make more repositories than the quota, so that one could not come back.
+const QUOTA: (&str, &str) = ("FUNAYA_REPOSITORIES_PER_REGISTRY", "100000");
 /// Calls of each kind; the median counts.
 const CALLS: usize = 300;
 /// Calls between which the sizes take turns, so that what slows the machine slows all.
@@ -75,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let gone = |Gone| "the server went away".to_owned();
     let data = options.data.as_deref().ok_or("--data is missing: a folder that `populate --data` filled")?;
     let started = Instant::now();
-    let server = Server::start(&options.bin, data, &[])?;
+    let server = Server::start(&options.bin, data, &[QUOTA])?;
     println!("start to ready: {} ms", started.elapsed().as_millis());
     let client = Client::new(&server.url).map_err(gone)?;
     println!("memory at the start: {:.1} MiB", rss(server.id()) as f64 / 1024.0);
@@ -131,8 +133,9 @@ fn restore(options: &Options, data: &Path, client: &Client) -> Result<(), Failur
         return Err(format!("{name} can't be deleted"));
     }
     let (deletion, begun) = (begun.elapsed(), Instant::now());
-    let done = Command::new(&options.bin).args(["restore", "repository", &name]).env("FUNAYA_DATA", data).output();
-    let done = done.map_err(|error| error.to_string())?;
+    let mut restore = Command::new(&options.bin);
+    restore.args(["restore", "repository", &name]).env("FUNAYA_DATA", data).env(QUOTA.0, QUOTA.1);
+    let done = restore.output().map_err(|error| error.to_string())?;
     if !done.status.success() {
         return Err(format!("{name} can't be restored: {}", String::from_utf8_lossy(&done.stdout)));
     }

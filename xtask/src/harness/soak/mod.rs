@@ -7,6 +7,8 @@ mod garbage;
 mod worker;
 
 use std::{
+    fs::{File, read_to_string},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -47,9 +49,18 @@ const SPANS: Spans =
     Spans { grace: Duration::from_secs(20), trash: Duration::from_secs(3), undo: Duration::from_secs(8) };
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let gone = |Gone| "the server went away".to_owned();
     let scratch = Scratch::new("soak")?;
-    let data = scratch.path().join("data");
+    let log = scratch.path().join("log");
+    let done = soak(options, &scratch.path().join("data"), &log);
+    if done.is_err() {
+        let told = read_to_string(&log).unwrap_or_default();
+        told.lines().rev().take(ERRORS_SHOWN).for_each(|line| eprintln!("{line}"));
+    }
+    done
+}
+
+fn soak(options: &Options, data: &Path, log: &Path) -> Result<(), Failure> {
+    let gone = |Gone| "the server went away".to_owned();
     let text = |span: Duration| format!("{}s", span.as_secs());
     let (interval, grace, trash, undo) = (text(INTERVAL), text(SPANS.grace), text(SPANS.trash), text(SPANS.undo));
     let settings = [
@@ -58,21 +69,24 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         ("FUNAYA_GC_TRASH", &trash),
         ("FUNAYA_UNDO_WINDOW", &undo),
         ("FUNAYA_LIFECYCLE_INTERVAL", "3s"),
+        ("FUNAYA_SCRUB_INTERVAL", "1s"),
+        ("FUNAYA_LOG", "info"),
         ("FUNAYA_TEST_CLOCK", "1"),
     ];
     println!(
         "soak: {} s, seed {}, {WORKERS} workers; collector every {interval}, undo window {undo}, grace {grace}, trash \
-         {trash}, lifecycle policies every 3s",
+         {trash}, lifecycle policies every 3s, a scrub 1s after the last",
         options.load.as_secs(),
         options.seed
     );
-    let server = Server::start(&options.bin, &data, &settings)?;
+    let to_log = File::create(log).map_err(|error| error.to_string())?;
+    let server = Server::start_with_log(&options.bin, data, &settings, to_log.into())?;
     let mut client = Client::new(&server.url).map_err(gone)?;
     client.ecr("CreateRepository", &json!({"repositoryName": COMMON})).map_err(gone)?;
     let site = Site {
         url: server.url.clone(),
         bin: options.bin.clone(),
-        data: data.clone(),
+        data: data.to_owned(),
         undo: SPANS.undo,
         workers: WORKERS,
         seed: options.seed,
@@ -85,18 +99,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let until = Instant::now() + way;
     while Instant::now() < until {
         thread::sleep(LOOK_EVERY.min(until - Instant::now()));
-        load.looks.push(Look::new(&data));
+        load.looks.push(Look::new(data));
     }
-    let due = operator(&options.bin, &data, "gc --dry-run")?;
+    let due = operator(&options.bin, data, "gc --dry-run")?;
     // Then the uploads that nobody came back to.
     client.advance(UPLOADS_EXPIRE_S).map_err(gone)?;
     client.log_in().map_err(gone)?;
     thread::sleep(SPANS.trash + 6 * INTERVAL);
-    let report = Report::read(&options.bin, &data, &SPANS, SOON, &load.looks)?;
+    let report = Report::read(&options.bin, data, &SPANS, SOON, &load.looks)?;
     let listed_after = check_all(&client, &mut load).map_err(gone)?;
     drop(server);
-    let verified = operator(&options.bin, &data, "verify")?;
-    let left = Look::new(&data).count();
+    load.read_log(&read_to_string(log).map_err(|error| error.to_string())?);
+    let verified = operator(&options.bin, data, "verify")?;
+    let left = Look::new(data).count();
     tell(&load, &report, (listed, listed_after), &due, (verified.trim(), left))
 }
 
@@ -153,6 +168,13 @@ impl Load {
         load.events = events.load(Ordering::Relaxed);
         load.errors.append(&mut errors.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(load)
+    }
+
+    /// What the server told of itself: nothing may have failed, and no scrub may have found damage.
+    fn read_log(&mut self, log: &str) {
+        self.errors.extend(log.lines().filter(|line| line.contains(" ERROR ")).map(str::to_owned));
+        *self.counts.entry("scrubs").or_default() =
+            log.lines().filter(|line| line.contains(" scrubbed ")).count() as u64;
     }
 }
 
