@@ -59,21 +59,23 @@ impl Registries {
         Ok(lines)
     }
 
-    /// What the collector's records tell of a digest.
+    /// What the collector's records tell of a digest, in the order of its steps: the records of one round have one time.
     async fn removals(&self, registry: &Registry, digest: &str) -> Result<Vec<String>, Error> {
-        let (mut after, mut lines) = ((i64::MIN, String::new()), Vec::new());
+        let (mut after, mut removals) = ((i64::MIN, String::new()), Vec::new());
         loop {
             let page = self.parts.meta.audit(after, PAGE).await.map_err(only_store)?;
-            let Some((_, last, _)) = page.last() else { return Ok(lines) };
+            let Some((_, last, _)) = page.last() else { break };
             after = last.clone();
             let own = page.iter().filter(|(of, _, body)| of == registry && body.contains("GarbageCollectionEvent"));
             for (_, _, body) in own.filter(|(_, _, body)| body.contains(digest)) {
                 // One that can't be read is another command's matter.
                 for (_, event) in audit::events(body).unwrap_or_default() {
-                    lines.extend(removed(&event, digest));
+                    removals.extend(removed(&event, digest));
                 }
             }
         }
+        removals.sort();
+        Ok(removals.into_iter().map(|(_, _, line)| line).collect())
     }
 }
 
@@ -81,16 +83,19 @@ fn promise(keep_until: Timestamp, now: Timestamp) -> String {
     if keep_until > now { format!(", promised until {}", keep_until.iso8601()) } else { String::new() }
 }
 
-fn removed(event: &audit::Event, digest: &str) -> Vec<String> {
+/// When, at which step of the round, and the line that tells it.
+fn removed(event: &audit::Event, digest: &str) -> Vec<(i64, usize, String)> {
     let at = Timestamp::from_micros(event.at_micros).iso8601();
     let list = event.details.as_ref().and_then(|details| details["removed"].as_array());
     let mine = list.into_iter().flatten().filter_map(|what| {
         let kinds = [("image", "an image"), ("layer", "a layer"), ("blob", "a blob")];
-        let (_, kind) = kinds.into_iter().find(|(kind, _)| what[*kind] == digest)?;
+        let step = kinds.iter().position(|(kind, _)| what[*kind] == digest)?;
+        let kind = kinds[step].1;
         let text = |name: &str| what.get(name).and_then(Value::as_str);
         let place = text("repositoryName").map(|name| format!(" of {name}")).unwrap_or_default();
         let bytes = text("bytesGoAt").map(|at| format!("; its bytes leave the disk after {at}")).unwrap_or_default();
-        Some(format!("{at} removed as {kind}{place}: {}{bytes}", text("why").unwrap_or_default()))
+        let why = text("why").unwrap_or_default();
+        Some((event.at_micros, step, format!("{at} removed as {kind}{place}: {why}{bytes}")))
     });
     mine.collect()
 }
