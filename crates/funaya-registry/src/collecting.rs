@@ -89,8 +89,7 @@ fn removed(event: &audit::Event, digest: &str) -> Vec<(i64, usize, String)> {
     let list = event.details.as_ref().and_then(|details| details["removed"].as_array());
     let mine = list.into_iter().flatten().filter_map(|what| {
         let kinds = [("image", "an image"), ("layer", "a layer"), ("blob", "a blob")];
-        let step = kinds.iter().position(|(kind, _)| what[*kind] == digest)?;
-        let kind = kinds[step].1;
+        let (step, (_, kind)) = kinds.into_iter().enumerate().find(|(_, (kind, _))| what[*kind] == digest)?;
         let text = |name: &str| what.get(name).and_then(Value::as_str);
         let place = text("repositoryName").map(|name| format!(" of {name}")).unwrap_or_default();
         let bytes = text("bytesGoAt").map(|at| format!("; its bytes leave the disk after {at}")).unwrap_or_default();

@@ -122,7 +122,7 @@ impl Registries {
             for (place, blob) in &page {
                 read += 1;
                 if let Some(error) = self.scrub_one(blob, pace).await?
-                    && self.is_stored(*place).await?
+                    && self.is_stored(*place, &blob.key).await?
                 {
                     // The next push of the layer mends it.
                     self.damage.note(blob, &error);
@@ -132,10 +132,10 @@ impl Registries {
         }
     }
 
-    /// Whether a blob is still wanted: a slow scrub may come to one that was collected meanwhile.
-    async fn is_stored(&self, (rid, blob_id): (i64, i64)) -> Result<bool, Error> {
+    /// Whether a blob is still where it was: a slow scrub may come to one that was collected or mended meanwhile.
+    async fn is_stored(&self, (rid, blob_id): (i64, i64), key: &StorageKey) -> Result<bool, Error> {
         let page = self.parts.meta.all_blobs((rid, blob_id - 1), 1).await.map_err(only_store)?;
-        Ok(page.first().is_some_and(|(place, _)| *place == (rid, blob_id)))
+        Ok(page.first().is_some_and(|(place, blob)| *place == (rid, blob_id) && blob.key == *key))
     }
 
     /// A blob's segments prove themselves; its key proves digest and size. So

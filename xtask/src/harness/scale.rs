@@ -133,9 +133,8 @@ fn restore(options: &Options, data: &Path, client: &Client) -> Result<(), Failur
         return Err(format!("{name} can't be deleted"));
     }
     let (deletion, begun) = (begun.elapsed(), Instant::now());
-    let mut restore = Command::new(&options.bin);
-    restore.args(["restore", "repository", &name]).env("FUNAYA_DATA", data).env(QUOTA.0, QUOTA.1);
-    let done = restore.output().map_err(|error| error.to_string())?;
+    let done = Command::new(&options.bin).args(["restore", "repository", &name]).env("FUNAYA_DATA", data).output();
+    let done = done.map_err(|error| error.to_string())?;
     if !done.status.success() {
         return Err(format!("{name} can't be restored: {}", String::from_utf8_lossy(&done.stdout)));
     }

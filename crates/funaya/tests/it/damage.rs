@@ -70,6 +70,48 @@ fn a_scrub_in_the_background() {
     assert_eq!(house.client.registry("GET", &path, &[], b"").unwrap().body, bytes);
 }
 
+/// D5, D13: a blob that is collected while a scrub is on its way to it is not damaged.
+#[test]
+fn a_scrub_comes_too_late() {
+    let scratch = Scratch::new("late").unwrap();
+    let (data, log) = (scratch.path().join("data"), scratch.path().join("log"));
+    let settings = [
+        ("FUNAYA_LOG", "info"),
+        ("FUNAYA_SCRUB_INTERVAL", "1s"),
+        ("FUNAYA_SCRUB_RATE", "1"),
+        ("FUNAYA_GC_INTERVAL", "1h"),
+        ("FUNAYA_GC_GRACE", "1s"),
+        ("FUNAYA_GC_TRASH", "0s"),
+    ];
+    let to_log = std::fs::File::create(&log).unwrap();
+    let server = Server::start_with_log(std::path::Path::new(BIN), &data, &settings, to_log.into()).unwrap();
+    let house = House { client: Client::new(&server.url).unwrap(), server, scratch };
+    house.create("team/web");
+    // Six seconds at that rate, then the one that goes.
+    house.push_image("team/web", "v1", &Dice::new(9).bytes(6 << 20));
+    house.push_blob("team/web", b"goes");
+    let scrubs = || {
+        let told = std::fs::read_to_string(&log).unwrap();
+        assert!(!told.contains("ERROR"), "{told}");
+        told.lines().filter(|line| line.contains("scrubbed blobs=3") || line.contains("scrubbed blobs=2")).count()
+    };
+    let wait_for = |count| {
+        let reached = (0..600).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            scrubs() >= count
+        });
+        assert!(reached, "{} of {count} scrubs", scrubs());
+    };
+    wait_for(1);
+    // The next has begun by then, and knows three blobs.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for removed in [", 1 blobs, 0 uploads, 0 objects", ", 0 blobs, 0 uploads, 1 objects"] {
+        let done = Command::new(BIN).arg("gc").env("FUNAYA_DATA", house.data()).output().unwrap();
+        assert!(String::from_utf8_lossy(&done.stdout).contains(removed), "{done:?}");
+    }
+    wait_for(3);
+}
+
 /// A damaged layer counts as missing, and pushing it again puts it right.
 #[test]
 fn a_push_mends_a_damaged_layer() {
